@@ -1,0 +1,235 @@
+"""The facts of a plan and of its instances: what happened, in the past tense, small and frozen.
+
+Facts are the only thing that is stored. Each is recorded with its instant and its cause, at a position in the
+log of its stream (a plan instance, or a plan).
+"""
+
+from typing import Literal, TypeAlias
+from uuid import UUID
+
+import msgspec
+
+from .instants import Instant
+from .messages import Catalyst, DryRun, Outcome
+from .plan import JobIdentifier, JobPlan
+
+SCHEMA_VERSION = 1
+"""Of the facts as they are written now; older ones are upcast when they are read."""
+
+
+class _Fact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    pass
+
+
+class _JobFact(_Fact, frozen=True, omit_defaults=True, kw_only=True):
+    job: JobIdentifier
+    context: str | None = None
+    """The standing that is meant, for a job whose standings are jobs of their own; else ``None``: all."""
+
+
+# --- of a plan instance -------------------------------------------------------------------------------------
+
+
+class InstanceStarted(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """An instance of one version of a plan began; always the first fact of its log."""
+
+    plan: str
+    plan_version: int
+    due_at: Instant | None = None
+    """When the plan's clock said it should start; ``None`` when it was started by hand."""
+    ends_at: Instant | None = None
+    """When its window closes; ``None``: it runs until it is ended."""
+    agents: tuple[str, ...] = ()
+    """Those that must know the instance before anything can fire for it."""
+    environment_group: str | None = None
+    parameters: dict[str, str] = {}
+    dry_run: DryRun | None = None
+    schedules_disabled: bool = False
+
+
+class JobInitiated(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The agent is to run the job once; delivered to it until it accepts."""
+
+    initiation: int
+    """Counts from 1 within the instance; ``instance id-number`` is the initiation's id."""
+    agent: str
+    contexts: tuple[str, ...] = ()
+    parameters: dict[str, str] = {}
+    catalyst: Catalyst | None = None
+    by_hand: bool = False
+    dry_run: DryRun | None = None
+
+
+class JobStarted(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The agent reported that the job's process runs."""
+
+    initiation: int | None = None
+    event_id: str | None = None
+    fired_at: Instant | None = None
+    pid: int | None = None
+    host: str | None = None
+    output_path: str | None = None
+    error_path: str | None = None
+
+
+class JobCompleted(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The job finished as it should, or its event occurred."""
+
+    initiation: int | None = None
+    event_id: str | None = None
+    fired_at: Instant | None = None
+    completed_at: Instant | None = None
+    return_code: int | None = None
+    pid: int | None = None
+    outcome: Outcome = Outcome.EXECUTION_INVOKED
+    output_path: str | None = None
+    error_path: str | None = None
+    details: str | None = None
+    by_hand: bool = False
+
+
+class JobFailed(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The job finished otherwise, could not be started, timed out, was killed, or nobody knows."""
+
+    initiation: int | None = None
+    event_id: str | None = None
+    fired_at: Instant | None = None
+    completed_at: Instant | None = None
+    return_code: int | None = None
+    pid: int | None = None
+    killed: bool = False
+    output_path: str | None = None
+    error_path: str | None = None
+    details: str | None = None
+
+
+class FireSkipped(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """A due fire of a schedule or file watcher did not happen, and why."""
+
+    reason: str
+    due_at: Instant | None = None
+    event_id: str | None = None
+
+
+class EventIgnored(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """An inbound event changed nothing, and why: nothing is dropped in silence."""
+
+    reason: Literal["duplicate", "late", "unknown job", "unknown context", "instance ended", "not applicable"]
+    job: JobIdentifier | None = None
+    event_id: str | None = None
+
+
+class GlobalEventRaised(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """A global event job's dependencies were met: every active instance of the group is to receive it."""
+
+    name: str
+    environment_group: str | None = None
+
+
+class KillRequested(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The agent is to stop the job's process group."""
+
+    initiation: int
+    agent: str
+    pid: int | None = None
+
+
+class InstanceEnded(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Nothing more happens in this instance; agents are to forget it."""
+
+    reason: Literal["by hand", "window closed", "complete"]
+    agents: tuple[str, ...] = ()
+
+
+class EventParked(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """An inbound event could not be processed and waits, visible, for a person."""
+
+    error: str
+    parked_event_id: str | None = None
+    """Not heard yet: when it is submitted again it is no duplicate."""
+
+
+InstanceFact: TypeAlias = (
+    InstanceStarted
+    | JobInitiated
+    | JobStarted
+    | JobCompleted
+    | JobFailed
+    | FireSkipped
+    | EventIgnored
+    | GlobalEventRaised
+    | KillRequested
+    | InstanceEnded
+    | EventParked
+)
+
+# --- of a plan ----------------------------------------------------------------------------------------------
+
+
+class PlanPushed(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """A new version of the plan was accepted."""
+
+    version: int
+    plan: JobPlan
+    documents: dict[str, bytes] = {}
+    """The files of the bundle as they came, by path below its top folder."""
+    previous_agents: tuple[str, ...] = ()
+    """Agents that the version before named and this one does not: they are to drop the plan's jobs."""
+
+
+class InstanceDue(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The plan's clock struck (or somebody asked) and an instance was started."""
+
+    instance_id: UUID
+    version: int
+    due_at: Instant | None = None
+
+
+class StartSkipped(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """One or several due starts in a row did not happen, and why."""
+
+    due_at: Instant
+    """The first of them."""
+    through: Instant
+    """The last of them."""
+    count: int = 1
+    reason: Literal["another instance is active", "blackout", "window passed", "plan disabled"]
+    detail: str = ""
+
+
+PlanFact: TypeAlias = PlanPushed | InstanceDue | StartSkipped
+
+Fact: TypeAlias = InstanceFact | PlanFact
+
+# --- how facts are recorded ---------------------------------------------------------------------------------
+
+
+class Cause(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """Why a fact is: an inbox position, or a command and who gave it, or the clock."""
+
+    position: int | None = None
+    """The inbox position of the event that caused it."""
+    command: str | None = None
+    by: str | None = None
+    source: str | None = None
+    """The address or host that the command came from."""
+    reason: str | None = None
+    key: str | None = None
+    """What its giver calls the command; the same key again is the same command again."""
+    begins: int | None = None
+    """The position of the first fact of a command: it tells apart two that are alike."""
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A fact in its place in a log: one event of an aggregate."""
+
+    originator_id: UUID
+    originator_version: int
+    at: Instant
+    cause: Cause
+    fact: Fact
+
+    @property
+    def position(self) -> int:
+        """The fact's place in the log of its stream, from 1."""
+        return self.originator_version

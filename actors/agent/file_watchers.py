@@ -1,0 +1,383 @@
+"""Looks for the files that armed plan instances wait for.
+
+A file counts when it is old enough and has not changed since the look before. All instances that wait for it
+are told of it together; if it is to be moved, that is noted first, then done, then told, so that no crash
+loses a file that was moved.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pykka
+import structlog
+
+from ...domain.instants import Instant, rfc3339
+from ...domain.messages import ProcessEvent, PublishedInstance
+from ...domain.plan import FileJob, StartupControl
+from ...storage.segment_log import SegmentLogError
+from ..timers import Clock
+from .backoff import pause_ms
+from .file_marks import Arrival, FileMarks
+from .file_moves import finish, free_target, move
+from .file_notices import Notices
+from .file_search import FoundFile, PatternInvalid, in_order, literal_roots, look, searches
+from .fire_marks import MarkKey
+from .instance_store import InstanceStore
+from .ports import Alarms
+from .provision_store import ProvisionStore
+from .reports import Reports
+from .schedules import passthrough_details
+from .telling import telling
+from .triggers import Timetable
+
+_log = structlog.get_logger(__name__)
+
+_SETTLE_MS = 1_000
+"""How soon a file that has just been seen is looked at again."""
+
+_BLACKOUT_LOOK_MS = 10_000
+_WITHOUT_CRON_MS = 10_000
+_MOST_NAMED = 50
+
+
+class RefreshWatchers(msgspec.Struct, frozen=True):
+    """Instances or templates have changed."""
+
+
+class ReleaseWatchers(msgspec.Struct, frozen=True):
+    """The active instances are known now: files may be reported."""
+
+
+class LookForFiles(msgspec.Struct, frozen=True):
+    """Some watcher is due."""
+
+
+class FilesChanged(msgspec.Struct, frozen=True):
+    """The file system says that something has changed in a directory that is watched."""
+
+
+class ReadWatchers(msgspec.Struct, frozen=True):
+    """Answer a description of the watchers, for debugging."""
+
+
+class _Watcher:
+    """One job, with all instances that wait for its files."""
+
+    def __init__(self, job: FileJob, plan: str, timetable: Timetable) -> None:
+        self.job = job
+        self.plan = plan
+        self.timetable = timetable
+        self.instances: list[PublishedInstance] = []
+        self.next_look: Instant = 0
+        self.last_look: Instant = 0
+        self.before: dict[str, FoundFile] = {}
+        """What the look before saw."""
+
+
+class FileWatchersActor(pykka.ThreadingActor):
+    """One for all file watchers of an agent, on a thread of its own: file systems may take their time."""
+
+    use_daemon_thread = True
+
+    def __init__(
+        self,
+        *,
+        agent: str,
+        host: str,
+        instances: InstanceStore,
+        provision: ProvisionStore,
+        marks: FileMarks,
+        reports: Reports,
+        alarms: Alarms,
+        clock: Clock,
+        zone: ZoneInfo,
+        open_notices: Callable[[Callable[[], None]], Notices],
+        on_failed: Callable[[], None],
+    ) -> None:
+        """``on_failed``: this actor is no more; one that replaces it begins from what is on disk."""
+        super().__init__()
+        self._agent = agent
+        self._host = host
+        self._instances = instances
+        self._provision = provision
+        self._marks = marks
+        self._reports = reports
+        self._alarms = alarms
+        self._clock = clock
+        self._zone = zone
+        self._notices = open_notices(telling(self.actor_ref, FilesChanged()))
+        self._on_failed = on_failed
+        self._released = False
+        self._roots: set[Path] = set()
+        self._watchers: dict[tuple[str, str], _Watcher] = {}
+        self._failures = 0
+        self._reported = 0
+        self._last_error: str | None = None
+
+    def on_receive(
+        self, message: RefreshWatchers | ReleaseWatchers | LookForFiles | FilesChanged | ReadWatchers
+    ) -> object:
+        """Look for files; or describe."""
+        match message:
+            case RefreshWatchers():
+                self._refresh()
+            case ReleaseWatchers():
+                self._released = True
+                self._refresh()
+            case FilesChanged():
+                for watcher in self._watchers.values():
+                    watcher.next_look = min(watcher.next_look, watcher.last_look + _SETTLE_MS)
+            case ReadWatchers():
+                return self.snapshot()
+            case LookForFiles():
+                _log.debug("file watchers due")
+        if self._released:
+            self._look_at_all()
+        return None
+
+    def on_stop(self) -> None:
+        """Watch nothing any more."""
+        self._notices.close()
+
+    def on_failure(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: object
+    ) -> None:
+        """Pykka has logged it."""
+        self._notices.close()
+        self._on_failed()
+
+    def _refresh(self) -> None:
+        if not self._released:
+            return
+        before, self._watchers = self._watchers, {}
+        for instance, job in self._armed_jobs():
+            name = (instance.plan, job.name)
+            watcher = self._watchers.get(name)
+            if watcher is None:
+                watcher = _Watcher(job, instance.plan, Timetable(job.trigger, self._zone))
+                known = before.get(name)
+                if known is not None and known.job == job:
+                    watcher.before = known.before
+                self._watchers[name] = watcher
+            watcher.instances.append(instance)
+        self._roots = {
+            root
+            for watcher in self._watchers.values()
+            for instance in watcher.instances
+            for root in self._roots_of(watcher, instance)
+        }
+
+    def _roots_of(self, watcher: _Watcher, instance: PublishedInstance) -> set[Path]:
+        try:
+            return literal_roots(searches(watcher.job, instance.parameters))
+        except PatternInvalid as error:
+            _log.error("file watcher cannot look", job=watcher.job.name, error=str(error))
+            return set()
+
+    def _armed_jobs(self) -> Iterator[tuple[PublishedInstance, FileJob]]:
+        for instance in self._instances.all():
+            mine = set(instance.jobs)
+            for job in self._provision.jobs(instance.plan):
+                if (
+                    isinstance(job, FileJob)
+                    and job.startup is StartupControl.AUTOMATIC
+                    and job.identifier in mine
+                ):
+                    yield instance, job
+
+    # -- looking ---------------------------------------------------------------------------------------------
+
+    def _look_at_all(self) -> None:
+        now = self._clock()
+        self._notices.watch(self._roots)
+        try:
+            self._finish_moves()
+            for watcher in self._watchers.values():
+                if watcher.next_look <= now:
+                    self._look(watcher, now)
+        except (SegmentLogError, OSError) as error:
+            self._failures += 1
+            self._last_error = str(error)
+            _log.warning("files not reported, tried again", error=str(error))
+            self._wake_at(now + pause_ms(self._failures))
+            return
+        self._failures = 0
+        self._last_error = None
+        if self._watchers:
+            self._wake_at(min(watcher.next_look for watcher in self._watchers.values()))
+
+    def _look(self, watcher: _Watcher, now: Instant) -> None:
+        watcher.last_look = now
+        due = watcher.timetable.next_due(now)
+        watcher.next_look = now + _WITHOUT_CRON_MS if due is None else due
+        if watcher.timetable.blackout.covers(now):
+            watcher.next_look = min(watcher.next_look, now + _BLACKOUT_LOOK_MS)
+            return
+        found = self._found(watcher)
+        ready: dict[MarkKey, list[FoundFile]] = {}
+        unsettled = False
+        for key, file in found:
+            if not self._marks.is_new(key, file):
+                continue
+            if watcher.before.get(file.path) == file and self._is_old_enough(watcher, file, now):
+                ready.setdefault(key, []).append(file)
+            else:
+                unsettled = True
+        watcher.before = {file.path: file for _, file in found}
+        if unsettled:
+            watcher.next_look = min(watcher.next_look, now + self._settles_in(watcher, now))
+        for arrival in self._arrivals(watcher, ready, now):
+            self._report(watcher, arrival)
+
+    def _is_old_enough(self, watcher: _Watcher, file: FoundFile, now: Instant) -> bool:
+        return now - file.modified_at >= watcher.job.min_file_age_seconds * 1000
+
+    def _settles_in(self, watcher: _Watcher, now: Instant) -> int:
+        """When the youngest file could count."""
+        youngest = max((file.modified_at for file in watcher.before.values()), default=now)
+        return max(_SETTLE_MS, youngest + watcher.job.min_file_age_seconds * 1000 - now)
+
+    def _found(self, watcher: _Watcher) -> list[tuple[MarkKey, FoundFile]]:
+        found = []
+        for instance in watcher.instances:
+            key = MarkKey(instance.instance_id, watcher.job.identifier)
+            try:
+                for search in searches(watcher.job, instance.parameters):
+                    found += [(key, file) for file in look(search, max(watcher.job.directory_depth, 1))]
+            except (PatternInvalid, OSError) as error:
+                self._last_error = str(error)
+                _log.warning("file watcher cannot look", job=watcher.job.name, error=str(error))
+        return found
+
+    def _arrivals(
+        self, watcher: _Watcher, ready: dict[MarkKey, list[FoundFile]], now: Instant
+    ) -> list[Arrival]:
+        """Instances that wait for the same files are told together, for after that these may be moved."""
+        directory = watcher.job.move_directory
+        moves = directory is not None and directory not in {"", "."}
+        by_files: dict[tuple[FoundFile, ...], list[MarkKey]] = {}
+        for key, files in ready.items():
+            unique = in_order(list({file.path: file for file in files}.values()), watcher.job)
+            for part in [(file,) for file in unique] if moves else [tuple(unique)]:
+                by_files.setdefault(part, []).append(key)
+        return [
+            Arrival(
+                plan=watcher.plan,
+                job=watcher.job.name,
+                keys=tuple(keys),
+                files=files,
+                targets=tuple(str(free_target(Path(file.path), Path(directory or ""), now)) for file in files)
+                if moves
+                else (),
+            )
+            for files, keys in by_files.items()
+        ]
+
+    # -- reporting -------------------------------------------------------------------------------------------
+
+    def _report(self, watcher: _Watcher, arrival: Arrival) -> None:
+        if arrival.targets:
+            arrival = self._moved(arrival)
+        if arrival.files:
+            self._tell(arrival, watcher.job)
+
+    def _moved(self, arrival: Arrival) -> Arrival:
+        """What of it could be moved; the rest is tried again at the next look."""
+        self._marks.moving.append(arrival)
+        self._marks.write(self._armed())
+        done = []
+        for file, target in zip(arrival.files, arrival.targets, strict=True):
+            try:
+                move(Path(file.path), Path(target))
+            except OSError as error:
+                self._last_error = str(error)
+                _log.warning("file not moved", file=file.path, target=target, error=str(error))
+            else:
+                done.append((file, target))
+        self._marks.moving.remove(arrival)
+        moved = msgspec.structs.replace(
+            arrival, files=tuple(file for file, _ in done), targets=tuple(target for _, target in done)
+        )
+        if done:
+            self._marks.moving.append(moved)
+        else:
+            self._marks.write(self._armed())
+        return moved
+
+    def _tell(self, arrival: Arrival, job: FileJob) -> None:
+        """Events first, marks second: told twice is harmless, for the events are the same."""
+        self._reports.write([self._event(key, arrival, job) for key in arrival.keys])
+        self._reported += len(arrival.keys)
+        self._marks.note(arrival)
+        if arrival in self._marks.moving:
+            self._marks.moving.remove(arrival)
+        self._marks.write(self._armed())
+        for file in arrival.files:
+            _log.info("file came", file=file.path, job=job.name, instances=len(arrival.keys))
+
+    def _finish_moves(self) -> None:
+        """After a crash or a full disk: tell of files that have been moved, forget those that have not."""
+        for arrival in list(self._marks.moving):
+            pairs = list(zip(arrival.files, arrival.targets, strict=True))
+            done = [(file, target) for file, target in pairs if finish(Path(file.path), Path(target))]
+            self._marks.moving.remove(arrival)
+            job = self._provision.find(arrival.plan, arrival.job)
+            if not done or not isinstance(job, FileJob):
+                self._marks.write(self._armed())
+                continue
+            moved = msgspec.structs.replace(
+                arrival, files=tuple(file for file, _ in done), targets=tuple(target for _, target in done)
+            )
+            self._marks.moving.append(moved)
+            self._tell(moved, job)
+
+    def _armed(self) -> set[str]:
+        return {instance.instance_id for instance in self._instances.all()}
+
+    def _wake_at(self, at: Instant) -> None:
+        self._alarms.set("file-watchers", at, telling(self.actor_ref, LookForFiles()))
+
+    def _event(self, key: MarkKey, arrival: Arrival, job: FileJob) -> ProcessEvent:
+        instance = self._instances.find(key.instance_id)
+        first = arrival.files[0]
+        name = hashlib.sha256(msgspec.json.encode(first)).hexdigest()[:32]
+        return ProcessEvent(
+            agent=self._agent,
+            job=job.name,
+            instance_id=key.instance_id,
+            plan=arrival.plan,
+            id=f"{key.instance_id}/{key.job}/file/{name}",
+            contexts=instance.contexts.get(key.job, ()) if instance is not None else (),
+            host=self._host,
+            group=job.trigger.group,
+            successful=True,
+            fired_at=self._clock(),
+            details=_details(arrival, job),
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """What a person needs to see of the watchers."""
+        return {
+            "actor": "file-watchers",
+            "released": self._released,
+            "armed": sum(len(watcher.instances) for watcher in self._watchers.values()),
+            "next_look": min((watcher.next_look for watcher in self._watchers.values()), default=None),
+            "reported": self._reported,
+            "moving": len(self._marks.moving),
+            "last_error": self._last_error,
+        }
+
+
+def _details(arrival: Arrival, job: FileJob) -> str:
+    lines = []
+    for at, file in enumerate(arrival.files[:_MOST_NAMED]):
+        moved = f", moved to {arrival.targets[at]}" if arrival.targets else ""
+        lines.append(f"file {file.path}, {file.size} bytes, modified {rfc3339(file.modified_at)}{moved}")
+    if len(arrival.files) > _MOST_NAMED:
+        lines.append(f"and {len(arrival.files) - _MOST_NAMED} more files")
+    properties = passthrough_details(job.trigger.passthrough)
+    return "\n".join([*lines, properties] if properties else lines)

@@ -1,0 +1,84 @@
+"""Which instances are active, and which of them a global event reaches."""
+
+import threading
+from collections.abc import Callable
+from uuid import UUID
+
+import msgspec
+
+from ...domain.instants import Instant
+from ...domain.plan import EventKind
+from .topologies import Topologies
+
+
+class ActiveInstance(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an active instance without rebuilding it."""
+
+    instance_id: UUID
+    plan: str
+    plan_version: int
+    environment_group: str | None = None
+    ends_at: Instant | None = None
+
+
+class ActiveInstances:
+    """An index of the active instances; filled from the list of instances at start, kept by the actors."""
+
+    def __init__(self, topologies: Topologies) -> None:
+        self._topologies = topologies
+        self._lock = threading.Lock()
+        self._by_id: dict[UUID, ActiveInstance] = {}
+        self._by_plan: dict[tuple[str, int, str | None], dict[UUID, None]] = {}
+
+    def add(self, instance: ActiveInstance) -> None:
+        """An instance started, or was found active at start."""
+        with self._lock:
+            self._by_id[instance.instance_id] = instance
+            self._by_plan.setdefault(_key(instance), {})[instance.instance_id] = None
+
+    def discard(self, instance_id: UUID) -> None:
+        """An instance ended; nothing happens if it was not known."""
+        with self._lock:
+            instance = self._by_id.pop(instance_id, None)
+            if instance is None:
+                return
+            alike = self._by_plan[_key(instance)]
+            alike.pop(instance_id, None)
+            if not alike:
+                del self._by_plan[_key(instance)]
+
+    def of_plan(self, plan: str) -> list[UUID]:
+        """The active instances of a plan, oldest first."""
+        with self._lock:
+            return [each.instance_id for each in self._by_id.values() if each.plan == plan]
+
+    def all(self) -> list[ActiveInstance]:
+        """Every active instance, oldest first."""
+        with self._lock:
+            return list(self._by_id.values())
+
+    def expecting(self, event: str, environment_group: str | None) -> list[UUID]:
+        """The active instances of a group that contain a global event; no group is a group of its own."""
+        return self._expecting(event, lambda group: group == _folded(environment_group))
+
+    def expecting_anywhere(self, event: str) -> list[UUID]:
+        """The active instances of every group that contain a global event."""
+        return self._expecting(event, lambda _group: True)
+
+    def _expecting(self, event: str, meant: Callable[[str | None], bool]) -> list[UUID]:
+        identifier = f"{EventKind.GLOBAL.value}-{event}"
+        with self._lock:
+            candidates = [(key, list(ids)) for key, ids in self._by_plan.items() if meant(key[2])]
+        reached: list[UUID] = []
+        for (plan, version, _group), ids in candidates:
+            if identifier in self._topologies.of(plan, version).by_identifier:
+                reached.extend(ids)
+        return reached
+
+
+def _folded(group: str | None) -> str | None:
+    return group.casefold() if group else None
+
+
+def _key(instance: ActiveInstance) -> tuple[str, int, str | None]:
+    return instance.plan, instance.plan_version, _folded(instance.environment_group)

@@ -1,0 +1,545 @@
+"""The dashboard: everything that a caller may ask of it, over the actors and the ledger behind it.
+
+Events are on disk before anybody hears of them, and orders are facts on disk before they are answered.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
+
+import msgspec
+import pykka
+import structlog
+
+from ...domain.audit import AuditRow, audit
+from ...domain.commands import CloseWindow, Command
+from ...domain.facts import PlanPushed, Recorded
+from ...domain.instance import InstanceState
+from ...domain.instants import Instant
+from ...domain.messages import DryRun, ProcessEvent
+from ...domain.plan import JobPlan
+from ...domain.plan_log import PlanState, plan_stream
+from ...domain.validation import Problem, validate
+from ...storage.ledger import Ledger
+from ...storage.records import Inbound, InboxEntry, InstanceRow, Page, PlanRow
+from ..pool import ActorPool
+from ..timers import Clock, Timers
+from .active_instances import ActiveInstance, ActiveInstances
+from .agents import Agents, AgentView
+from .changes import Changes
+from .deliveries import Delivery
+from .errors import UnknownName
+from .instance_actor import (
+    CatchUp,
+    Heard,
+    Ordered,
+    ReadSnapshot,
+    ReadState,
+    Resubmitted,
+    encode_event,
+    global_event,
+)
+from .instance_log import InstanceLog
+from .instances import Instances
+from .orders import Orders
+from .origin import CLOCK, Origin
+from .plan_actor import PlanActor, PlanMessage, PlanSurroundings, Push, ReadPlan, StartDue, StartNow
+from .ports import AgentRefused, AgentTransport, AgentUnreachable
+from .surroundings import Surroundings
+from .topologies import Topologies
+
+_log = structlog.get_logger(__name__)
+
+ANSWER_SECONDS = 30.0
+"""How long a caller waits for an actor's answer."""
+IDLE_MS = 60_000
+"""After this long without a message an instance's actor sleeps."""
+SWEEP_MS = 15_000
+FIRST_RETRY_MS = 200
+LONGEST_RETRY_MS = 30_000
+_KEYS = uuid5(NAMESPACE_URL, "urn:jobledger:idempotency-key")
+
+
+class DashboardConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a dashboard keeps its things."""
+
+    data_dir: Path
+    database_url: str | None = None
+    time_zone: str = "UTC"
+    """Of plans that name none."""
+    threads: int = 8
+    """Of the pool that instance and plan actors share."""
+
+
+class PlanInvalid(ValueError):
+    """A plan that cannot be accepted; ``problems`` has every error and warning with its place."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        errors = sum(problem.severity == "error" for problem in problems)
+        super().__init__(f"the plan has {errors} error{'' if errors == 1 else 's'}")
+        self.problems = list(problems)
+
+
+class Pushed(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a push."""
+
+    name: str
+    version: int
+    created: bool
+    changed: bool
+    warnings: tuple[Problem, ...] = ()
+
+
+class PlanVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """One version of a plan with the documents it came in."""
+
+    name: str
+    version: int
+    plan: JobPlan
+    documents: dict[str, bytes]
+    pushed_at: Instant
+    pushed_by: str | None = None
+
+
+class Dashboard:
+    """One dashboard process, without its HTTP."""
+
+    def __init__(
+        self,
+        config: DashboardConfig,
+        *,
+        open_transport: Callable[[str], AgentTransport],
+        clock: Clock,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.ready = False
+        self.ledger = Ledger.open(config.database_url, config.data_dir)
+        self._topologies = Topologies(self.ledger)
+        self._logs = InstanceLog(self.ledger, self._topologies)
+        self._active = ActiveInstances(self._topologies)
+        self._timers = Timers(clock)
+        self._changes = Changes()
+        self._pool = ActorPool(config.threads)
+        self._retries: dict[UUID, int] = {}
+        self._plans_lock = threading.Lock()
+        self._plans: dict[str, pykka.ActorRef[PlanActor]] = {}
+        self._agents = Agents(
+            ledger=self.ledger,
+            orders=Orders(self.ledger, self._topologies),
+            clock=clock,
+            timers=self._timers,
+            open_transport=open_transport,
+        )
+        self._instances = Instances(
+            self._pool,
+            Surroundings(
+                ledger=self.ledger,
+                logs=self._logs,
+                active=self._active,
+                clock=clock,
+                committed=self._instance_committed,
+                instance_ended=self._instance_ended,
+                retry=self._retry,
+            ),
+        )
+        self.ledger.on_received = self._received
+
+    # --- life -----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Bring back what was active, and go on where the last process stopped."""
+        for row in self._active_rows():
+            self._active.add(
+                ActiveInstance(
+                    instance_id=row.instance_id,
+                    plan=row.plan,
+                    plan_version=row.plan_version,
+                    environment_group=row.environment_group,
+                    ends_at=row.ends_at,
+                )
+            )
+            self._set_end(row.instance_id, row.ends_at)
+        self._timers.start()
+        for stream in self.ledger.streams_with_unhandled():
+            self._wake(stream)
+        self._agents.start()
+        for plan in self.ledger.plans():
+            self._plan_actor(plan.name).tell(StartDue())
+        self._timers.set("sweep", self.clock() + SWEEP_MS, self._sweep)
+        self.ready = True
+
+    def close(self) -> None:
+        """Finish what is in hand and stop; everything else is on disk."""
+        self.ready = False
+        self._changes.close()
+        self._timers.close()
+        # Turns that end now still tell gateways, and gateways read the ledger: each closes after its users.
+        self._pool.close()
+        self._agents.close()
+        self.ledger.close()
+
+    def look_at_clock(self) -> None:
+        """Have the timers look at the clock now: it may have jumped."""
+        self._timers.look()
+
+    def _active_rows(self) -> Iterator[InstanceRow]:
+        cursor: str | None = None
+        while True:
+            page = self.ledger.instances(active=True, after_cursor=cursor, limit=1000)
+            yield from page.items
+            cursor = page.next
+            if cursor is None:
+                return
+
+    def _sweep(self) -> None:
+        self._instances.passivate_idle(self.clock() - IDLE_MS)
+        self._timers.set("sweep", self.clock() + SWEEP_MS, self._sweep)
+
+    # --- events ---------------------------------------------------------------------------------------------
+
+    def receive(self, events: Sequence[ProcessEvent], origin: Origin) -> list[int]:
+        """Put events into the inbox, all or none; returns their positions once they are on disk.
+
+        An event's instance id must be a UUID (``ValueError`` otherwise). One that no instance has is kept as
+        a dead letter. Raises ``Unavailable`` when the events could not be made durable.
+        """
+        source = origin.source or origin.by
+        return self.ledger.receive(
+            [
+                Inbound(
+                    stream=UUID(event.instance_id), kind="event", payload=encode_event(event), source=source
+                )
+                for event in events
+            ]
+        )
+
+    def raise_global_event(
+        self,
+        name: str,
+        origin: Origin,
+        *,
+        event_id: str | None = None,
+        environment_group: str | None = None,
+        everywhere: bool = True,
+    ) -> int:
+        """Have a global event reach active instances, of every group or of one; returns how many."""
+        if everywhere:
+            targets = self._active.expecting_anywhere(name)
+        else:
+            targets = self._active.expecting(name, environment_group)
+        source = origin.source or origin.by
+        raised = event_id or str(uuid4())
+        if targets:
+            self.ledger.receive([global_event(each, name, raised, source=source) for each in targets])
+        return len(targets)
+
+    def _received(self, entries: Sequence[InboxEntry]) -> None:
+        """Called by the ledger, in the order of positions, once entries are on disk."""
+        self._instances.hear([Heard(entry) for entry in entries])
+
+    # --- plans ----------------------------------------------------------------------------------------------
+
+    def check_plan(self, plan: JobPlan) -> list[Problem]:
+        """Every error and warning of a plan; raises ``PlanInvalid`` if there is an error among them."""
+        problems = validate(plan)
+        if any(problem.severity == "error" for problem in problems):
+            raise PlanInvalid(problems)
+        return problems
+
+    def preview_push(self, plan: JobPlan, documents: dict[str, bytes]) -> Pushed:
+        """What a push would do, without doing it; raises ``PlanInvalid``."""
+        warnings = tuple(self.check_plan(plan))
+        try:
+            state = self._plan_state(plan.name)
+        except UnknownName:
+            return Pushed(name=plan.name, version=1, created=True, changed=True, warnings=warnings)
+        changed = (state.plan, state.documents) != (plan, documents)
+        version = state.version + changed
+        return Pushed(name=plan.name, version=version, created=False, changed=changed, warnings=warnings)
+
+    def push_plan(self, plan: JobPlan, documents: dict[str, bytes], origin: Origin) -> Pushed:
+        """Make this the newest version of the plan; raises ``PlanInvalid`` and then stores nothing."""
+        warnings = tuple(self.check_plan(plan))
+        state, changed = self._ask_plan(plan.name, Push(plan, documents, origin))
+        return Pushed(
+            name=plan.name,
+            version=state.version,
+            created=changed and state.version == 1,
+            changed=changed,
+            warnings=warnings,
+        )
+
+    def plans(self) -> list[PlanRow]:
+        """Every plan, by name."""
+        return self.ledger.plans()
+
+    def plan(self, name: str, version: int | None = None) -> PlanVersion:
+        """A version of a plan, the newest by default; raises ``UnknownName``."""
+        found = None
+        for recorded in self.ledger.facts(plan_stream(name)):
+            fact = recorded.fact
+            if isinstance(fact, PlanPushed) and version in {None, fact.version}:
+                found = PlanVersion(
+                    name=name,
+                    version=fact.version,
+                    plan=fact.plan,
+                    documents=fact.documents,
+                    pushed_at=recorded.at,
+                    pushed_by=recorded.cause.by,
+                )
+        if found is None:
+            what = f"there is no plan {name}" if version is None else f"plan {name} has no version {version}"
+            raise UnknownName(what)
+        return found
+
+    def _plan_state(self, name: str) -> PlanState:
+        state: PlanState = self._ask_plan(name, ReadPlan())
+        return state
+
+    # --- instances ------------------------------------------------------------------------------------------
+
+    def start_instance(
+        self,
+        plan: str,
+        origin: Origin,
+        *,
+        parameters: dict[str, str] | None = None,
+        run_until_ended: bool = False,
+        dry_run: DryRun | None = None,
+        key: str | None = None,
+    ) -> UUID:
+        """Start an instance now; the same idempotency key finds the same instance. Raises ``UnknownName``."""
+        message = StartNow(
+            origin=origin,
+            parameters=parameters or {},
+            until_ended=run_until_ended,
+            dry_run=dry_run,
+            instance_id=None if key is None else uuid5(_KEYS, f"{plan}\n{key}"),
+        )
+        instance_id: UUID = self._ask_plan(plan, message)
+        return instance_id
+
+    def instances(
+        self,
+        *,
+        plan: str | None = None,
+        status: str | None = None,
+        active: bool | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> Page[InstanceRow]:
+        """Instances, newest first."""
+        return self.ledger.instances(
+            plan=plan, status=status, active=active, after_cursor=cursor, limit=limit
+        )
+
+    def instance(self, instance_id: UUID) -> InstanceState:
+        """The live state; raises ``UnknownName``."""
+        self._logs.topology(instance_id)
+        state = self._instances.ask(instance_id, ReadState(), ANSWER_SECONDS)
+        if not isinstance(state, InstanceState):
+            raise TypeError(f"an instance actor answered {state!r}")
+        return state
+
+    def instance_at(
+        self, instance_id: UUID, *, position: int | None = None, at: Instant | None = None
+    ) -> InstanceState:
+        """The state as it was at a position of the log or at an instant; raises ``UnknownName``."""
+        if at is not None:
+            return self._logs.state_at(instance_id, at)
+        if position is not None and not 1 <= position <= self.ledger.last_position(instance_id):
+            raise UnknownName(f"the log of instance {instance_id} has no position {position}")
+        return self._logs.state(instance_id, position)
+
+    def log(self, instance_id: UUID, *, after: int = 0, limit: int = 100) -> list[Recorded]:
+        """Facts in order; raises ``UnknownName``."""
+        self._logs.topology(instance_id)
+        return self.ledger.facts(instance_id, after=after, limit=limit)
+
+    def audit(self, instance_id: UUID, *, after: int = 0, limit: int = 100) -> list[AuditRow]:
+        """A row per event or order whose facts begin after a position; raises ``UnknownName``."""
+        topology = self._logs.topology(instance_id)
+        rows = (row for row in audit(topology, self.ledger.facts(instance_id)) if row.before >= after)
+        return list(islice(rows, limit))
+
+    def events(self, positions: Sequence[int]) -> dict[int, ProcessEvent]:
+        """The process events at these positions of the inbox, as far as they read."""
+        found = {}
+        for position, entry in self.ledger.entries(positions).items():
+            if entry.kind == "event":
+                found[position] = msgspec.msgpack.decode(entry.payload, type=ProcessEvent)
+        return found
+
+    def command(self, instance_id: UUID, command: Command, origin: Origin) -> tuple[Recorded, ...]:
+        """Give an instance an order; returns the facts, durable. Raises ``NotPermitted``, ``UnknownName``."""
+        self._logs.topology(instance_id)
+        facts: Any = self._instances.ask(instance_id, Ordered(command, origin), ANSWER_SECONDS)
+        answer: tuple[Recorded, ...] = facts
+        return answer
+
+    def active_instances(self, plan: str | None = None) -> list[InstanceState]:
+        """The live states of active instances, oldest first."""
+        ids = [each.instance_id for each in self._active.all() if plan is None or each.plan == plan]
+        return [self.instance(each) for each in ids]
+
+    def instances_for_agent(self, agent: str) -> list[InstanceState]:
+        """The active instances that an agent has to know."""
+        return [state for state in self.active_instances() if agent in state.agents]
+
+    def wait_for_change(self, instance_id: UUID, after: int, timeout_seconds: float) -> InstanceState:
+        """The live state once it is past a position, or when the time is over; raises ``UnknownName``."""
+        self._changes.expect(instance_id)
+        try:
+            state = self.instance(instance_id)
+            if state.position <= after:
+                self._changes.wait(instance_id, after, timeout_seconds)
+                state = self.instance(instance_id)
+            return state
+        finally:
+            self._changes.forget(instance_id)
+
+    # --- agents ---------------------------------------------------------------------------------------------
+
+    def announce(
+        self, name: str, *, url: str, host: str, version: str, running: int = 0, queued: int = 0
+    ) -> None:
+        """An agent says where it is and that it lives."""
+        self._agents.announce(name, url=url, host=host, version=version, running=running, queued=queued)
+
+    def agents(self) -> list[AgentView]:
+        """Every agent that ever announced itself."""
+        return self._agents.views()
+
+    def output(
+        self, instance_id: UUID, context: str, identifier: str, stream: str, *, offset: int, limit: int
+    ) -> bytes:
+        """What the job's latest run wrote, read from its agent.
+
+        Raises ``UnknownName``, ``AgentUnreachable``, ``AgentRefused``.
+        """
+        state = self.instance(instance_id)
+        unit = state.topology.unit_in(context, identifier)
+        if unit is None:
+            raise UnknownName(f"context {context} of instance {instance_id} lists no job {identifier}")
+        number = state.job(unit.index).initiation
+        if not number:
+            raise UnknownName(f"job {identifier} has not run in instance {instance_id}")
+        transport = self._agents.transport(unit.job.agent)
+        if transport is None:
+            raise AgentUnreachable(f"agent {unit.job.agent} has not announced itself yet")
+        return transport.output(state.initiation_id(number), stream, offset, limit)
+
+    # --- dead letters ---------------------------------------------------------------------------------------
+
+    def dead_letters(self, *, after: int = 0, limit: int = 100) -> list[InboxEntry]:
+        """Events that were put aside, oldest first."""
+        return self.ledger.parked(after=after, limit=limit)
+
+    def resubmit(self, position: int) -> None:
+        """Have a dead letter processed again; raises ``UnknownName``."""
+        entry = self.ledger.unpark(position)
+        if entry is None:
+            raise UnknownName(f"there is no dead letter {position}")
+        self._instances.tell(entry.stream, Resubmitted(entry))
+
+    def discard(self, position: int, origin: Origin) -> None:
+        """Give a dead letter up for good; raises ``UnknownName``."""
+        if not self.ledger.discard(position, origin.by):
+            raise UnknownName(f"there is no dead letter {position}")
+
+    # --- debugging ------------------------------------------------------------------------------------------
+
+    def actor_names(self) -> list[str]:
+        """The actors that are alive."""
+        instances = [f"instance-{each}" for each in self._instances.live()]
+        gateways = [f"gateway-{each}" for each in self._agents.gateway_names()]
+        return [*instances, *gateways]
+
+    def actor_snapshot(self, name: str) -> dict[str, object]:
+        """What an actor says of itself; raises ``UnknownName``."""
+        kind, _, rest = name.partition("-")
+        if kind == "gateway":
+            return self._agents.gateway_snapshot(rest, ANSWER_SECONDS)
+        try:
+            instance_id = UUID(rest)
+        except ValueError:
+            raise UnknownName(f"there is no actor {name}") from None
+        if kind != "instance" or instance_id not in self._instances.live():
+            raise UnknownName(f"there is no actor {name}")
+        snapshot: Any = self._instances.ask(instance_id, ReadSnapshot(), ANSWER_SECONDS)
+        answer: dict[str, object] = snapshot
+        return answer
+
+    # --- what actors tell -----------------------------------------------------------------------------------
+
+    def _instance_committed(self, instance_id: UUID, position: int, told: tuple[Delivery, ...]) -> None:
+        self._retries.pop(instance_id, None)
+        # Agents before onlookers: drawing an instance for somebody must not hold up its jobs.
+        self._wake_gateways(told)
+        self._changes.moved(instance_id, position)
+
+    def _wake_gateways(self, told: tuple[Delivery, ...]) -> None:
+        self._agents.wake(dict.fromkeys(agent for agent, _, _, _ in told))
+
+    def _instance_started(self, instance: ActiveInstance) -> None:
+        self._active.add(instance)
+        self._set_end(instance.instance_id, instance.ends_at)
+
+    def _instance_ended(self, instance_id: UUID, plan: str) -> None:
+        self._active.discard(instance_id)
+        self._timers.cancel(("end", instance_id))
+        self._plan_actor(plan).tell(StartDue())
+
+    def _set_end(self, instance_id: UUID, ends_at: Instant | None) -> None:
+        if ends_at is not None:
+            order = Ordered(CloseWindow(), CLOCK)
+            self._timers.set(("end", instance_id), ends_at, lambda: self._instances.tell(instance_id, order))
+
+    def _retry(self, instance_id: UUID) -> None:
+        failures = self._retries[instance_id] = self._retries.get(instance_id, 0) + 1
+        pause_ms = min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** min(failures, 20))
+        self._timers.set(("retry", instance_id), self.clock() + pause_ms, lambda: self._wake(instance_id))
+
+    def _wake(self, instance_id: UUID) -> None:
+        self._instances.tell(instance_id, CatchUp())
+
+    # --- plan actors ----------------------------------------------------------------------------------------
+
+    def _plan_actor(self, name: str) -> pykka.ActorRef[PlanActor]:
+        with self._plans_lock:
+            ref = self._plans.get(name)
+            if ref is None or not ref.is_alive():
+                ref = PlanActor.start(pool=self._pool, name=name, surroundings=self._plan_surroundings())
+                self._plans[name] = ref
+            return ref
+
+    def _plan_surroundings(self) -> PlanSurroundings:
+        return PlanSurroundings(
+            ledger=self.ledger,
+            topologies=self._topologies,
+            active=self._active,
+            clock=self.clock,
+            time_zone=self.config.time_zone,
+            committed=self._wake_gateways,
+            started=self._instance_started,
+            next_start_at=self._set_start,
+        )
+
+    def _ask_plan(self, name: str, message: PlanMessage) -> Any:
+        if not isinstance(message, Push) and not self.ledger.last_position(plan_stream(name)):
+            # Without this, asking for names that nobody has would leave an actor behind for each.
+            raise UnknownName(f"there is no plan {name}")
+        return self._plan_actor(name).ask(message, timeout=ANSWER_SECONDS)
+
+    def _set_start(self, plan: str, at: Instant | None) -> None:
+        if at is None:
+            self._timers.cancel(("start", plan))
+        else:
+            self._timers.set(("start", plan), at, lambda: self._plan_actor(plan).tell(StartDue()))
+
+
+__all__ = ["AgentRefused", "Dashboard", "DashboardConfig", "PlanInvalid", "PlanVersion", "Pushed"]

@@ -1,0 +1,359 @@
+"""One plan instance: the only writer of its log.
+
+What came in since the last turn is decided one after another, and all facts that follow are appended in one
+transaction with the inbox positions that they came from. Only then does the new state stand, are askers
+answered and agents' gateways woken. If the process dies before the commit, the inbox entries are still
+unhandled and are decided again; after it, nothing is done twice.
+"""
+
+import traceback
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from ...domain.commands import Command, ParkEvent, Refused, RefuseInitiation, ReportEvent
+from ...domain.decide import Step, advance
+from ...domain.facts import Cause, GlobalEventRaised, Recorded
+from ...domain.instance import InstanceState, order_id
+from ...domain.messages import ProcessEvent
+from ...domain.plan import EventKind
+from ...storage.records import Append, Change, Conflict, Inbound, InboxEntry, Snapshot, Unavailable
+from ..pool import ActorPool, PooledActor, refuse
+from .deliveries import deliveries
+from .errors import NotPermitted, UnknownName
+from .instance_log import snapshot_of, summary_of
+from .origin import Origin
+from .surroundings import Surroundings
+
+_log = structlog.get_logger(__name__)
+
+SNAPSHOT_AFTER = 200
+"""Facts between the first snapshots of a live instance."""
+SNAPSHOT_SHARE = 4
+"""Later ones wait for a quarter of the log to be new: all together cost no more than the log."""
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """An inbox entry for this instance is on disk."""
+
+    entry: InboxEntry
+
+
+class Resubmitted(msgspec.Struct, frozen=True):
+    """An inbox entry that was parked is to be processed again."""
+
+    entry: InboxEntry
+
+
+class Ordered(msgspec.Struct, frozen=True):
+    """Somebody gives a command; the answer is the facts that follow from it, durable."""
+
+    command: Command
+    origin: Origin
+
+
+class CatchUp(msgspec.Struct, frozen=True):
+    """Look in the inbox for entries that are not handled yet."""
+
+
+class ReadState(msgspec.Struct, frozen=True):
+    """Answer the state as it is after all that was told before."""
+
+
+class ReadSnapshot(msgspec.Struct, frozen=True):
+    """Answer a description of this actor, for debugging."""
+
+
+class Passivate(msgspec.Struct, frozen=True):
+    """Store a snapshot and stop: whoever needs the instance next rebuilds it."""
+
+
+InstanceMessage: TypeAlias = Heard | Resubmitted | Ordered | CatchUp | ReadState | ReadSnapshot | Passivate
+
+
+class _Work:
+    """What one turn has decided and not yet stored."""
+
+    def __init__(self, state: InstanceState) -> None:
+        self.before = state
+        self.state = state
+        self.facts: list[Recorded] = []
+        self.consumed: list[int] = []
+        self.parked: list[tuple[int, str]] = []
+        self.replies: list[tuple[Any, object]] = []
+
+    def add(self, step: Step) -> None:
+        self.facts.extend(step.facts)
+        self.state = step.state
+
+
+class PlanInstanceActor(PooledActor):
+    """The actor of one active plan instance."""
+
+    def __init__(self, *, pool: ActorPool, instance_id: UUID, surroundings: Surroundings) -> None:
+        super().__init__(pool=pool)
+        self.instance_id = instance_id
+        self._around = surroundings
+        self._state: InstanceState | None = None
+        self._heard_through = 0
+        self._snapshot_position = 0
+        self._last_error: str | None = None
+
+    # --- turns ----------------------------------------------------------------------------------------------
+
+    def receive_batch(self, envelopes: Sequence[Any]) -> None:
+        """Decide all that came in, store it once, then answer."""
+        try:
+            self._take_turn(envelopes)
+        except Conflict as conflict:
+            # Somebody else wrote to this log: what was decided here was decided on an old state.
+            _log.warning("instance written elsewhere", instance=str(self.instance_id), error=str(conflict))
+            self._forget()
+            self._again_or_refuse(envelopes)
+        except Unavailable as error:
+            self._put_off(envelopes, error)
+        except UnknownName as error:
+            self._park_all(envelopes, error)
+        except Exception as error:  # noqa: BLE001  the supervisor: told to askers, logged, rebuilt, tried again
+            self._last_error = traceback.format_exc()
+            _log.exception(
+                "instance actor failed, rebuilding it from its log", instance=str(self.instance_id)
+            )
+            self._forget()
+            for envelope in envelopes:
+                if envelope.reply_to is not None:
+                    refuse(envelope, error)
+            self._around.retry(self.instance_id)
+
+    def _take_turn(self, envelopes: Sequence[Any]) -> None:
+        if self._state is None:
+            work = _Work(self._rebuild())
+            self._catch_up(work)
+        else:
+            work = _Work(self._state)
+        stop = None
+        for envelope in envelopes:
+            if not self._decide(work, envelope):
+                stop = envelope
+        self._store(work)
+        for envelope, answer in work.replies:
+            _answer(envelope, answer)
+        if stop is not None:
+            self._stop_for(stop)
+
+    def _decide(self, work: _Work, envelope: Any) -> bool:
+        """Take one message into the turn's work; false for an order to stop."""
+        match envelope.message:
+            case Heard(entry=entry):
+                self._hear(work, entry)
+            case Resubmitted(entry=entry):
+                self._process(work, entry)
+            case CatchUp():
+                self._catch_up(work)
+            case Ordered() as ordered:
+                self._obey(work, ordered, envelope)
+            case ReadState():
+                work.replies.append((envelope, work.state))
+            case ReadSnapshot():
+                work.replies.append((envelope, self.snapshot(work.state)))
+            case _:
+                return False
+        return True
+
+    def _stop_for(self, envelope: Any) -> None:
+        """Passivate, or obey pykka's own order to stop."""
+        if isinstance(envelope.message, Passivate):
+            if self._state is not None and self._state.position > self._snapshot_position:
+                self._around.ledger.save(Change(snapshots=(snapshot_of(self._state),)))
+            self._stop()
+            return
+        self.receive_one(envelope)
+
+    def _again_or_refuse(self, envelopes: Sequence[Any]) -> None:
+        try:
+            self._take_turn(envelopes)
+        except (Conflict, Unavailable) as error:
+            self._forget()
+            self._put_off(envelopes, error)
+
+    def _put_off(self, envelopes: Sequence[Any], error: Exception) -> None:
+        """Askers are told; events stay in the inbox and are looked at again."""
+        self._last_error = str(error)
+        self._forget()
+        for envelope in envelopes:
+            if envelope.reply_to is not None:
+                refuse(envelope, error)
+        self._around.retry(self.instance_id)
+
+    def _park_all(self, envelopes: Sequence[Any], error: UnknownName) -> None:
+        """There is no such instance: what came for it waits, visible, for a person."""
+        entries = self._around.ledger.unhandled(self.instance_id)
+        if entries:
+            parked = tuple((entry.position, str(error)) for entry in entries)
+            self._around.ledger.save(Change(parked=parked))
+        for envelope in envelopes:
+            if isinstance(envelope.message, Passivate):
+                self._stop()
+            elif envelope.reply_to is not None:
+                refuse(envelope, error)
+
+    # --- deciding -------------------------------------------------------------------------------------------
+
+    def _rebuild(self) -> InstanceState:
+        state = self._around.logs.state(self.instance_id)
+        self._snapshot_position = state.position
+        return state
+
+    def _forget(self) -> None:
+        self._state = None
+        self._heard_through = 0
+
+    def _catch_up(self, work: _Work) -> None:
+        while entries := self._around.ledger.unhandled(self.instance_id, after=self._heard_through):
+            for entry in entries:
+                self._hear(work, entry)
+
+    def _hear(self, work: _Work, entry: InboxEntry) -> None:
+        if entry.position <= self._heard_through:
+            return
+        self._heard_through = entry.position
+        self._process(work, entry)
+
+    def _process(self, work: _Work, entry: InboxEntry) -> None:
+        cause = Cause(position=entry.position, source=entry.source or None)
+        at = self._around.clock()
+        try:
+            step = advance(work.state, command_of(entry), at=at, cause=cause)
+        except Exception as error:  # noqa: BLE001  whatever is wrong with one event must not stop the plan
+            self._last_error = traceback.format_exc()
+            _log.exception("event parked", instance=str(self.instance_id), position=entry.position)
+            told = f"{type(error).__name__}: {error}".replace("\0", "\\0")
+            step = advance(work.state, ParkEvent(error=told), at=at, cause=cause)
+            work.parked.append((entry.position, told))
+        else:
+            work.consumed.append(entry.position)
+        if isinstance(step, Refused):
+            raise TypeError(f"an inbox entry was refused: {step.reason}")
+        work.add(step)
+
+    def _obey(self, work: _Work, ordered: Ordered, envelope: Any) -> None:
+        if (obeyed := self._obeyed_before(work, ordered.origin.key)) is not None:
+            work.replies.append((envelope, obeyed))
+            return
+        name = type(ordered.command).__name__
+        cause = ordered.origin.cause(name)
+        step = advance(work.state, ordered.command, at=self._around.clock(), cause=cause)
+        if isinstance(step, Refused):
+            work.replies.append((envelope, NotPermitted(step)))
+            return
+        work.add(step)
+        work.replies.append((envelope, step.facts))
+
+    def _obeyed_before(self, work: _Work, key: str | None) -> tuple[Recorded, ...] | None:
+        """The facts of an earlier order of the same key."""
+        first = None if key is None else work.state.seen.get(order_id(key))
+        if first is None:
+            return None
+        stored = self._around.ledger.facts(self.instance_id, after=first - 1)
+        return tuple(each for each in (*stored, *work.facts) if each.cause.key == key)
+
+    # --- storing --------------------------------------------------------------------------------------------
+
+    def _store(self, work: _Work) -> None:
+        if not (work.facts or work.consumed or work.parked):
+            self._state = work.state
+            return
+        told = deliveries(work.facts)
+        snapshots: tuple[Snapshot, ...] = ()
+        position = work.state.position
+        if position - self._snapshot_position >= max(SNAPSHOT_AFTER, position // SNAPSHOT_SHARE):
+            snapshots = (snapshot_of(work.state),)
+        self._around.ledger.save(
+            Change(
+                appends=(
+                    Append(stream=self.instance_id, expected=work.before.position, facts=tuple(work.facts)),
+                ),
+                consumed=tuple(work.consumed),
+                parked=tuple(work.parked),
+                outgoing=told,
+                summaries=(summary_of(work.state),),
+                snapshots=snapshots,
+                inbound=tuple(self._raised(work)),
+            )
+        )
+        self._state = work.state
+        if snapshots:
+            self._snapshot_position = work.state.position
+        self._announce(work)
+
+    def _raised(self, work: _Work) -> list[Inbound]:
+        """Inbox entries for every active instance that a global event of this turn reaches."""
+        entries = []
+        source = str(self.instance_id)
+        events = [each.fact for each in work.facts if isinstance(each.fact, GlobalEventRaised)]
+        for number, event in enumerate(events, work.before.raised + 1):
+            targets = self._around.active.expecting(event.name, event.environment_group)
+            event_id = f"{source}/raised/{number}"
+            entries += [global_event(each, event.name, event_id, source=source) for each in targets]
+        return entries
+
+    def _announce(self, work: _Work) -> None:
+        # Agents first: what is written about the facts must not hold up what follows from them.
+        self._around.committed(self.instance_id, work.state.position, deliveries(work.facts))
+        if work.state.ended and not work.before.ended:
+            self._around.instance_ended(self.instance_id, work.state.plan)
+        for recorded in work.facts:
+            _log.info(
+                "fact",
+                fact=type(recorded.fact).__name__,
+                instance=str(self.instance_id),
+                position=recorded.position,
+                job=getattr(recorded.fact, "job", None),
+            )
+
+    # --- debugging ------------------------------------------------------------------------------------------
+
+    def snapshot(self, state: InstanceState) -> dict[str, object]:
+        """What a person needs to see of this actor: its state, its mailbox and its last error."""
+        return {
+            "actor": f"instance-{self.instance_id}",
+            "plan": state.plan,
+            "plan_version": state.plan_version,
+            "status": state.status,
+            "position": state.position,
+            "inbox_position": self._heard_through,
+            "mailbox": self.mailbox_depth,
+            "last_error": self._last_error,
+            "counts": state.counts(),
+        }
+
+
+def command_of(entry: InboxEntry) -> Command:
+    """The command that an inbox entry stands for; raises ``msgspec.DecodeError`` for what does not read."""
+    if entry.kind == "refused":
+        return msgspec.msgpack.decode(entry.payload, type=RefuseInitiation)
+    return ReportEvent(event=_decode_event(entry.payload))
+
+
+def global_event(target: UUID, name: str, event_id: str, *, source: str) -> Inbound:
+    """The inbox entry by which a global event reaches one instance."""
+    event = ProcessEvent(
+        agent=EventKind.GLOBAL.value, job=name, instance_id=str(target), id=event_id, successful=True
+    )
+    return Inbound(stream=target, kind="event", payload=encode_event(event), source=source)
+
+
+_decode_event = msgspec.msgpack.Decoder(ProcessEvent).decode
+encode_event = msgspec.msgpack.Encoder().encode
+
+
+def _answer(envelope: Any, answer: object) -> None:
+    if envelope.reply_to is None:
+        return
+    if isinstance(answer, BaseException):
+        refuse(envelope, answer)
+    else:
+        envelope.reply_to.set(answer)

@@ -1,0 +1,77 @@
+"""An instance's state, rebuilt from its newest snapshot and the facts after it."""
+
+from uuid import UUID
+
+from ...domain.facts import InstanceStarted
+from ...domain.instance import STATE_SCHEMA, InstanceState, begin, evolve
+from ...domain.instants import Instant
+from ...domain.snapshots import freeze, thaw
+from ...domain.topology import Topology
+from ...storage.ledger import Ledger
+from ...storage.records import InstanceSummary, Snapshot
+from .errors import UnknownName
+from .topologies import Topologies
+
+
+class InstanceLog:
+    """Reads the logs of plan instances."""
+
+    def __init__(self, ledger: Ledger, topologies: Topologies) -> None:
+        self._ledger = ledger
+        self._topologies = topologies
+
+    def topology(self, instance_id: UUID) -> Topology:
+        """The compiled plan version that the instance runs; raises ``UnknownName``."""
+        first = self._ledger.facts(instance_id, until=1)
+        if not first or not isinstance(first[0].fact, InstanceStarted):
+            raise UnknownName(f"there is no instance {instance_id}")
+        return self._topologies.of(first[0].fact.plan, first[0].fact.plan_version)
+
+    def state(self, instance_id: UUID, until: int | None = None) -> InstanceState:
+        """The state at the end of the log, or at a position of it; raises ``UnknownName``."""
+        topology = self.topology(instance_id)
+        state = self._from_snapshot(topology, instance_id, until)
+        after = 0 if state is None else state.position
+        for recorded in self._ledger.facts(instance_id, after=after, until=until):
+            state = begin(topology, recorded) if state is None else evolve(state, recorded)
+        if state is None:
+            raise UnknownName(f"instance {instance_id} has no facts up to position {until}")
+        return state
+
+    def state_at(self, instance_id: UUID, at: Instant) -> InstanceState:
+        """The state as it was at an instant; raises ``UnknownName`` for one before the start."""
+        position = self._ledger.position_at(instance_id, at)
+        if position < 1:
+            raise UnknownName(f"instance {instance_id} had not started then, or does not exist")
+        return self.state(instance_id, position)
+
+    def _from_snapshot(
+        self, topology: Topology, instance_id: UUID, until: int | None
+    ) -> InstanceState | None:
+        snapshot = self._ledger.snapshot(instance_id, until)
+        if snapshot is None or snapshot.schema != STATE_SCHEMA:
+            return None
+        return thaw(topology, snapshot.state)
+
+
+def snapshot_of(state: InstanceState) -> Snapshot:
+    """What is stored so that a rebuild need not begin at the first fact."""
+    return Snapshot(
+        stream=state.instance_id, position=state.position, schema=STATE_SCHEMA, state=freeze(state)
+    )
+
+
+def summary_of(state: InstanceState) -> InstanceSummary:
+    """The instance's row in the list of instances."""
+    return InstanceSummary(
+        instance_id=state.instance_id,
+        plan=state.plan,
+        plan_version=state.plan_version,
+        status=state.status,
+        environment_group=state.environment_group,
+        started_at=state.started_at,
+        ends_at=state.ends_at,
+        ended_at=state.ended_at,
+        position=state.position,
+        counts=state.counts(),
+    )

@@ -1,0 +1,230 @@
+"""One plan: the only writer of its log. Takes pushes and starts instances, by its clock or by hand."""
+
+from collections.abc import Callable
+from typing import TypeAlias
+from uuid import UUID, uuid4
+
+import msgspec
+import structlog
+
+from ...domain.commands import Refused
+from ...domain.decide import Step, start
+from ...domain.facts import InstanceDue, PlanFact, Recorded
+from ...domain.instants import Instant
+from ...domain.messages import DryRun
+from ...domain.plan import JobPlan
+from ...domain.plan_log import (
+    PlanState,
+    due_starts,
+    evolve_plan,
+    instance_started,
+    next_start,
+    plan_stream,
+    push,
+    record,
+)
+from ...storage.ledger import Ledger
+from ...storage.records import Append, Change, Conflict
+from ..pool import ActorPool, PooledActor
+from ..timers import Clock
+from .active_instances import ActiveInstance, ActiveInstances
+from .deliveries import Delivery, deliveries
+from .errors import NotPermitted, UnknownName
+from .instance_log import summary_of
+from .origin import CLOCK, Origin
+from .topologies import Topologies
+
+_log = structlog.get_logger(__name__)
+
+
+class Push(msgspec.Struct, frozen=True):
+    """Make this the plan's newest version; answers ``(state, changed)``."""
+
+    plan: JobPlan
+    documents: dict[str, bytes]
+    origin: Origin
+
+
+class StartNow(msgspec.Struct, frozen=True, kw_only=True):
+    """Start an instance by hand; answers its id."""
+
+    origin: Origin
+    parameters: dict[str, str] = {}
+    until_ended: bool = False
+    dry_run: DryRun | None = None
+    instance_id: UUID | None = None
+    """Given when the same order may come twice; the second finds the instance of the first."""
+
+
+class StartDue(msgspec.Struct, frozen=True):
+    """The clock struck: account for every start that is due."""
+
+
+class ReadPlan(msgspec.Struct, frozen=True):
+    """Answer the plan's state."""
+
+
+PlanMessage: TypeAlias = Push | StartNow | StartDue | ReadPlan
+
+
+class PlanSurroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plan actor stands in."""
+
+    ledger: Ledger
+    topologies: Topologies
+    active: ActiveInstances
+    clock: Clock
+    time_zone: str
+    """Of plans that name none."""
+    committed: Callable[[tuple[Delivery, ...]], None]
+    started: Callable[[ActiveInstance], None]
+    next_start_at: Callable[[str, Instant | None], None]
+
+
+class PlanActor(PooledActor):
+    """The actor of one plan."""
+
+    def __init__(self, *, pool: ActorPool, name: str, surroundings: PlanSurroundings) -> None:
+        super().__init__(pool=pool)
+        self._name = name
+        self._stream = plan_stream(name)
+        self._around = surroundings
+        self._state: PlanState | None = None
+        self._loaded = False
+
+    def on_receive(self, message: PlanMessage) -> object:
+        """Obey; a log that somebody else wrote to is read again and the message obeyed once more."""
+        try:
+            return self._obey(message)
+        except Conflict:
+            self._loaded = False
+            return self._obey(message)
+
+    def _obey(self, message: PlanMessage) -> object:
+        self._load()
+        match message:
+            case Push():
+                return self._push(message)
+            case StartNow():
+                return self._start_now(message)
+            case StartDue():
+                self._start_due()
+                self._tell_next_start()
+                return None
+            case ReadPlan():
+                return self._known()
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        state: PlanState | None = None
+        for recorded in self._around.ledger.facts(self._stream):
+            state = evolve_plan(state, recorded)
+        self._state = state
+        self._loaded = True
+
+    def _known(self) -> PlanState:
+        if self._state is None:
+            raise UnknownName(f"there is no plan {self._name}")
+        return self._state
+
+    def _push(self, message: Push) -> tuple[PlanState, bool]:
+        if self._state is not None:
+            # Starts that were due under the old version are accounted for under it.
+            self._start_due()
+        fact = push(self._state, message.plan, message.documents)
+        if fact is None:
+            return self._known(), False
+        self._save([fact], message.origin)
+        self._tell_next_start()
+        return self._known(), True
+
+    def _start_now(self, message: StartNow) -> UUID:
+        state = self._known()
+        instance_id = message.instance_id or uuid4()
+        if message.instance_id is not None and self._around.ledger.last_position(instance_id):
+            return instance_id
+        self._must_be_free(state)
+        fact = InstanceDue(instance_id=instance_id, version=state.version)
+        started = msgspec.structs.replace(
+            instance_started(
+                state,
+                at=self._around.clock(),
+                due_at=None,
+                parameters=message.parameters,
+                until_ended=message.until_ended,
+            ),
+            dry_run=message.dry_run,
+        )
+        step = start(
+            self._around.topologies.of(self._name, state.version),
+            instance_id=instance_id,
+            fact=started,
+            at=self._around.clock(),
+            cause=message.origin.cause("StartInstance"),
+        )
+        self._save([fact], message.origin, step)
+        return instance_id
+
+    def _must_be_free(self, state: PlanState) -> None:
+        """Raises ``NotPermitted`` when the plan is disabled, or runs one at a time and one is active."""
+        if state.plan.disabled:
+            raise NotPermitted(Refused(reason=f"plan {self._name} is disabled", status="DISABLED"))
+        active = self._around.active.of_plan(self._name)
+        if active and not state.plan.concurrent:
+            reason = f"plan {self._name} runs one instance at a time, and {active[0]} is active: end it first"
+            raise NotPermitted(Refused(reason=reason, status="ACTIVE"))
+
+    def _start_due(self) -> None:
+        state = self._known()
+        active = bool(self._around.active.of_plan(self._name))
+        facts = list(
+            due_starts(state, self._around.clock(), active=active, default_zone=self._around.time_zone)
+        )
+        for fact in facts:
+            step = None
+            if isinstance(fact, InstanceDue):
+                step = start(
+                    self._around.topologies.of(self._name, state.version),
+                    instance_id=fact.instance_id,
+                    fact=instance_started(state, at=self._around.clock(), due_at=fact.due_at, parameters={}),
+                    at=self._around.clock(),
+                    cause=CLOCK.cause("StartInstance"),
+                )
+            self._save([fact], CLOCK, step)
+
+    def _tell_next_start(self) -> None:
+        state = self._known()
+        self._around.next_start_at(self._name, next_start(state, self._around.time_zone))
+
+    def _save(self, facts: list[PlanFact], origin: Origin, step: Step | None = None) -> None:
+        recorded: list[Recorded] = []
+        state = self._state
+        for fact in facts:
+            cause = origin.cause(type(fact).__name__)
+            recorded.append(record(state, self._stream, fact, at=self._around.clock(), cause=cause))
+            state = evolve_plan(state, recorded[-1])
+        before = 0 if self._state is None else self._state.position
+        appends = [Append(stream=self._stream, expected=before, facts=tuple(recorded))]
+        if step is not None:
+            appends.append(Append(stream=step.state.instance_id, expected=0, facts=step.facts))
+        told = deliveries([*recorded, *(() if step is None else step.facts)])
+        self._around.ledger.save(
+            Change(
+                appends=tuple(appends),
+                outgoing=told,
+                summaries=() if step is None else (summary_of(step.state),),
+            )
+        )
+        self._state = state
+        if step is not None:
+            self._around.started(
+                ActiveInstance(
+                    instance_id=step.state.instance_id,
+                    plan=step.state.plan,
+                    plan_version=step.state.plan_version,
+                    environment_group=step.state.environment_group,
+                    ends_at=step.state.ends_at,
+                )
+            )
+        self._around.committed(told)

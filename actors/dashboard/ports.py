@@ -1,0 +1,54 @@
+"""What the dashboard's actors ask of the world beyond the database: agents to talk to, and the time."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ...domain.messages import Initiation, ProvisionedJobs, PublishedInstance
+from ...domain.plan import JobPlan
+
+
+class AgentUnreachable(ConnectionError):
+    """The agent did not answer, or answered that it cannot now: the same order is given again later."""
+
+
+class AgentRefused(RuntimeError):
+    """The agent answered that the order is wrong: giving it again would not help."""
+
+
+class AgentTransport(Protocol):
+    """The way to one agent. Every call raises ``AgentUnreachable`` or returns once the agent has it on disk.
+
+    All calls may be repeated: agents take the same order twice as one.
+    """
+
+    def provision(self, jobs: ProvisionedJobs) -> None:
+        """Give the agent the jobs of a plan, in place of those that it had; raises ``AgentRefused``."""
+        ...
+
+    def withdraw(self, plan: str) -> None:
+        """Take a plan's jobs from the agent."""
+        ...
+
+    def publish(self, instance: PublishedInstance, plan: JobPlan) -> None:
+        """Let schedules and file watchers fire for an instance of a plan; raises ``AgentRefused``."""
+        ...
+
+    def remove(self, instance_id: str) -> None:
+        """Let nothing fire for an instance any more."""
+        ...
+
+    def initiate(self, initiations: Sequence[Initiation]) -> list[str | None]:
+        """Have jobs run; for each, ``None`` or why the agent refuses it for good."""
+        ...
+
+    def kill(self, initiation_id: str, pid: int | None) -> None:
+        """Stop the process group of a run; one that has ended already is no error."""
+        ...
+
+    def output(self, initiation_id: str, stream: str, offset: int, limit: int) -> bytes:
+        """What a run wrote, from an offset; raises ``AgentRefused`` when the agent has none of it."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...

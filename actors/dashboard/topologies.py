@@ -1,0 +1,44 @@
+"""Plans compiled once per version and shared by all instances of it."""
+
+import threading
+from collections import OrderedDict
+
+from ...domain.facts import PlanPushed
+from ...domain.plan_log import plan_stream
+from ...domain.topology import Topology
+from ...storage.ledger import Ledger
+from .errors import UnknownName
+
+_KEPT = 256
+"""Compiled versions that are kept when nothing else holds them."""
+
+
+class Topologies:
+    """Finds the compiled form of a plan's version, from the plan's log when it is not at hand."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._compiled: OrderedDict[tuple[str, int], Topology] = OrderedDict()
+
+    def of(self, plan: str, version: int) -> Topology:
+        """The compiled version; raises ``UnknownName`` when the plan has no such version."""
+        key = (plan, version)
+        with self._lock:
+            found = self._compiled.get(key)
+            if found is not None:
+                self._compiled.move_to_end(key)
+                return found
+        topology = Topology(self.version(plan, version).plan)
+        with self._lock:
+            topology = self._compiled.setdefault(key, topology)
+            while len(self._compiled) > _KEPT:
+                self._compiled.popitem(last=False)
+        return topology
+
+    def version(self, plan: str, version: int) -> PlanPushed:
+        """The push of a version, as its fact has it; raises ``UnknownName``."""
+        for recorded in self._ledger.facts(plan_stream(plan)):
+            if isinstance(recorded.fact, PlanPushed) and recorded.fact.version == version:
+                return recorded.fact
+        raise UnknownName(f"plan {plan} has no version {version}")

@@ -1,0 +1,100 @@
+"""Tells others when an instant has come.
+
+Nothing is held here that could be lost: at start, what must happen later is derived from what is on disk, and
+set again.
+"""
+
+import heapq
+import threading
+from collections.abc import Callable, Hashable
+from typing import TypeAlias
+
+import structlog
+
+from ..domain.instants import Instant
+
+Clock: TypeAlias = Callable[[], Instant]
+"""Tells the instant, now."""
+
+_log = structlog.get_logger(__name__)
+
+LONGEST_WAIT_SECONDS = 1.0
+"""The wall clock may jump: how long a jump can go unnoticed."""
+
+
+class Timers:
+    """Alarms by key; setting one again moves it. One thread, which runs what has come due."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._due: list[tuple[Instant, int, Hashable]] = []
+        self._set: dict[Hashable, tuple[Instant, int, Callable[[], None]]] = {}
+        self._number = 0
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="timers", daemon=True)
+
+    def start(self) -> None:
+        """Begin to tell."""
+        self._thread.start()
+
+    def set(self, key: Hashable, at: Instant, act: Callable[[], None]) -> None:
+        """Run ``act``, which must not block, once the instant has come; replaces an alarm of the same key."""
+        with self._condition:
+            self._number += 1
+            self._set[key] = (at, self._number, act)
+            heapq.heappush(self._due, (at, self._number, key))
+            self._condition.notify()
+
+    def cancel(self, key: Hashable) -> None:
+        """Forget an alarm; nothing happens if there is none."""
+        with self._condition:
+            self._set.pop(key, None)
+
+    def look(self) -> None:
+        """Look at the clock now: it may have jumped."""
+        with self._condition:
+            self._condition.notify()
+
+    def next_at(self) -> Instant | None:
+        """When the next alarm is due."""
+        with self._condition:
+            return min((at for at, _, _ in self._set.values()), default=None)
+
+    def close(self) -> None:
+        """Tell nothing more."""
+        with self._condition:
+            self._closing = True
+            self._condition.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while (acts := self._wait()) is not None:
+            for act in acts:
+                try:
+                    act()
+                except Exception:  # noqa: BLE001  one alarm must not silence the others
+                    _log.exception("alarm failed")
+
+    def _wait(self) -> list[Callable[[], None]] | None:
+        with self._condition:
+            while not self._closing:
+                acts = self._take(self._clock())
+                if acts:
+                    return acts
+                wait = LONGEST_WAIT_SECONDS
+                if self._due:
+                    wait = min(wait, max(0.0, (self._due[0][0] - self._clock()) / 1000))
+                self._condition.wait(wait)
+            return None
+
+    def _take(self, now: Instant) -> list[Callable[[], None]]:
+        acts = []
+        while self._due and self._due[0][0] <= now:
+            _, number, key = heapq.heappop(self._due)
+            found = self._set.get(key)
+            if found is not None and found[1] == number:
+                del self._set[key]
+                acts.append(found[2])
+        return acts

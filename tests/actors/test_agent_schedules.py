@@ -1,0 +1,331 @@
+"""Every due fire of a schedule happens once, or is said not to have: late, asleep, restarted or full."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pykka
+import pytest
+from agent_rig import AGENT, ManualTime
+from hypothesis import given
+from hypothesis import strategies as st
+from jobledger.actors.agent.fire_marks import FireMarks
+from jobledger.actors.agent.instance_store import InstanceStore
+from jobledger.actors.agent.provision_store import ProvisionStore
+from jobledger.actors.agent.reports import Reports
+from jobledger.actors.agent.schedules import ReadSchedules, Refresh, Release, SchedulesActor
+from jobledger.actors.agent.triggers import ON_TIME_MS, Fired, InBlackout, Missed, Timetable
+from jobledger.actors.pool import ActorPool
+from jobledger.domain.instants import Instant
+from jobledger.domain.messages import Outcome, ProcessEvent, ProvisionedJobs, PublishedInstance
+from jobledger.domain.plan import ScheduleJob, StartupControl, Trigger
+from jobledger.storage.segment_log import LogFull, SegmentLog
+
+UTC = ZoneInfo("UTC")
+SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
+SIX = 1_796_536_800_000  # 2026-12-06T06:00Z
+HOURLY = "0 0 * * * ?"
+
+
+def schedule(cron: str = HOURLY, name: str = "tick", **more: object) -> ScheduleJob:
+    startup = more.pop("startup", StartupControl.AUTOMATIC)
+    assert isinstance(startup, StartupControl)
+    return ScheduleJob(
+        agent=AGENT, name=name, startup=startup, trigger=Trigger(cron=cron, zone="UTC", **more)
+    )  # type: ignore[arg-type]
+
+
+def instance(number: str = "i1", started_at: Instant = SIX - MINUTE, **more: object) -> PublishedInstance:
+    return PublishedInstance(
+        instance_id=number,
+        plan="plan",
+        jobs=(f"{AGENT}-tick",),
+        contexts={f"{AGENT}-tick": ("c1", "c2")},
+        started_at=started_at,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+class Bench:
+    """The schedules of an agent whose time is moved by hand; can be stopped and begun again from its disk."""
+
+    def __init__(self, folder: Path, now: Instant) -> None:
+        self.folder = folder
+        self.time = ManualTime(now)
+        self._log: SegmentLog | None = None
+
+    def begin(self, *, release: bool = True) -> None:
+        self._log, _ = SegmentLog.open(self.folder / "outbound")
+        self.reports = Reports(self._log, lambda: None)
+        self.provision = ProvisionStore(self.folder / "provisioned.json", lambda: None)
+        self.instances = InstanceStore(self.folder / "instances", lambda: None)
+        marks = FireMarks(self.folder / "fires.json")
+        marks.bring_forward(self.reports.reported(marks.reported_through))
+        self._pool = ActorPool(2)
+        self.actor: pykka.ActorRef[SchedulesActor] = SchedulesActor.start(
+            pool=self._pool,
+            agent=AGENT,
+            host="here",
+            instances=self.instances,
+            provision=self.provision,
+            marks=marks,
+            reports=self.reports,
+            alarms=self.time,
+            clock=self.time,
+            zone=UTC,
+            on_failed=lambda: None,
+        )
+        if release:
+            self.actor.tell(Release())
+        self.settle()
+
+    def end(self) -> None:
+        if self._log is not None:
+            self.actor.stop(timeout=10)
+            self._pool.close()
+            self._log.close()
+            self._log = None
+            self.time.alarms.clear()
+
+    def restart(self, now: Instant) -> None:
+        self.end()
+        self.time.now = now
+        self.begin()
+
+    def settle(self) -> dict[str, object]:
+        answer: dict[str, object] = self.actor.ask(ReadSchedules(), timeout=10)
+        return answer
+
+    def refresh(self) -> None:
+        self.actor.tell(Refresh())
+        self.settle()
+
+    def arm(self, *instances: PublishedInstance, job: ScheduleJob | None = None) -> None:
+        self.provision.replace([ProvisionedJobs(plan="plan", jobs=(job or schedule(),))])
+        self.instances.save(instances or [instance()])
+        self.refresh()
+
+    def move_to(self, now: Instant) -> None:
+        self.time.move_to(now)
+        self.settle()
+
+    @property
+    def events(self) -> list[ProcessEvent]:
+        return list(self.reports.reported(0))
+
+    @property
+    def fires(self) -> list[tuple[Instant | None, Outcome]]:
+        return [(event.fired_at, event.outcome) for event in self.events]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path, SIX - MINUTE)
+    made.begin()
+    yield made
+    made.end()
+
+
+HAPPENED, SKIPPED = Outcome.EXECUTION_INVOKED, Outcome.FIRE_SKIPPED
+
+
+def test_a_schedule_fires_at_its_instant_for_each_armed_instance(bench: Bench) -> None:
+    bench.arm(instance("i1"), instance("i2"))
+    bench.move_to(SIX - 1)
+    assert bench.events == []
+    bench.move_to(SIX)
+    bench.move_to(SIX + MINUTE)
+    assert [(event.instance_id, event.fired_at) for event in bench.events] == [("i1", SIX), ("i2", SIX)]
+    event = bench.events[0]
+    assert (event.successful, event.starting, event.contexts) == (True, False, ("c1", "c2"))
+    assert event.next_fire_at == SIX + HOUR
+
+
+def test_an_instance_that_is_removed_is_not_fired_for_any_more(bench: Bench) -> None:
+    bench.arm(instance("i1"), instance("i2"))
+    bench.instances.remove("i1")
+    bench.refresh()
+    bench.move_to(SIX)
+    assert [event.instance_id for event in bench.events] == ["i2"]
+
+
+@pytest.mark.parametrize("startup", [StartupControl.MANUAL, StartupControl.DISABLED])
+def test_a_job_that_is_not_to_start_by_itself_does_not_fire(bench: Bench, startup: StartupControl) -> None:
+    bench.arm(job=schedule(startup=startup))
+    bench.move_to(SIX)
+    assert bench.events == []
+
+
+def test_nothing_fires_before_the_active_instances_are_known_and_then_nothing_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(tmp_path, SIX - MINUTE)
+    bench.begin(release=False)
+    bench.arm()
+    bench.move_to(SIX + MINUTE)
+    assert bench.events == []
+    bench.actor.tell(Release())
+    bench.settle()
+    assert bench.fires == [(SIX, HAPPENED)]
+    bench.end()
+
+
+def test_a_fire_missed_by_less_than_the_tolerance_happens_once_at_recovery(bench: Bench) -> None:
+    bench.arm()
+    bench.restart(SIX + 29 * MINUTE)
+    bench.restart(SIX + 29 * MINUTE)
+    assert bench.fires == [(SIX, HAPPENED)]
+
+
+def test_a_fire_missed_by_more_is_said_to_be_skipped_once(bench: Bench) -> None:
+    bench.arm()
+    bench.restart(SIX + 31 * MINUTE)
+    bench.restart(SIX + 32 * MINUTE)
+    assert bench.fires == [(SIX, SKIPPED)]
+    assert "missed" in (bench.events[0].details or "")
+
+
+def test_a_job_without_recovery_says_that_the_fire_was_missed(bench: Bench) -> None:
+    bench.arm(job=schedule(persistent_recovery=False))
+    bench.restart(SIX + MINUTE)
+    assert bench.fires == [(SIX, SKIPPED)]
+
+
+def test_of_several_missed_fires_the_last_happens_and_the_others_are_told_together(bench: Bench) -> None:
+    bench.arm(job=schedule("0 0/10 * * * ?"))
+    bench.restart(SIX + 25 * MINUTE)
+    assert bench.fires == [(SIX + 10 * MINUTE, SKIPPED), (SIX + 20 * MINUTE, HAPPENED)]
+    assert "2 fires" in (bench.events[0].details or "")
+
+
+def test_a_crash_between_the_event_and_the_mark_repeats_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.arm()
+    with monkeypatch.context() as patched:
+        patched.setattr(FireMarks, "write", lambda *_arguments: None)
+        bench.move_to(SIX)
+    bench.restart(SIX + 2 * HOUR)
+    assert [fire[0] for fire in bench.fires] == [SIX, SIX + HOUR, SIX + 2 * HOUR]
+
+
+def test_no_fire_is_lost_while_the_disk_is_full(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.arm()
+
+    def full(_log: SegmentLog, _payloads: object) -> list[int]:
+        raise LogFull("no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SegmentLog, "append_many", full)
+        bench.move_to(SIX)
+        bench.move_to(SIX + HOUR + MINUTE)
+    bench.move_to(SIX + HOUR + 2 * MINUTE)
+    bench.move_to(SIX + HOUR + 2 * MINUTE + 1)
+    assert bench.fires == [(SIX, HAPPENED), (SIX + HOUR, HAPPENED)]
+
+
+def test_in_a_blackout_the_fire_is_ignored_and_counts_as_having_happened(bench: Bench) -> None:
+    bench.arm(job=schedule(blackout_ranges=((SIX - 1, SIX + 1),)))
+    bench.move_to(SIX)
+    event = bench.events[0]
+    assert (event.outcome, event.successful) == (Outcome.IGNORED_IN_BLACKOUT, True)
+
+
+def test_in_a_blackout_that_drops_its_events_nothing_is_sent(bench: Bench) -> None:
+    bench.arm(job=schedule(blackout_ranges=((SIX - 1, SIX + 1),), drop_event_on_blackout=True))
+    bench.move_to(SIX)
+    bench.restart(SIX + MINUTE)
+    assert bench.events == []
+
+
+def test_with_schedules_disabled_for_the_instance_the_fire_is_said_to_be_skipped(bench: Bench) -> None:
+    bench.arm(instance(schedules_disabled=True))
+    bench.move_to(SIX)
+    assert bench.fires == [(SIX, SKIPPED)]
+
+
+def test_pass_through_properties_travel_with_the_event(bench: Bench) -> None:
+    bench.arm(job=schedule(passthrough={"region": "north"}))
+    bench.move_to(SIX)
+    assert "region=north" in (bench.events[0].details or "")
+
+
+def test_a_new_timetable_counts_from_when_it_came(bench: Bench) -> None:
+    bench.arm()
+    bench.move_to(SIX + 20 * MINUTE)
+    bench.arm(job=schedule("0 0/15 * * * ?"))
+    bench.move_to(SIX + 30 * MINUTE)
+    assert bench.fires == [(SIX, HAPPENED), (SIX + 30 * MINUTE, HAPPENED)]
+
+
+def test_a_clock_that_is_set_back_fires_nothing_twice(bench: Bench) -> None:
+    bench.arm()
+    bench.move_to(SIX)
+    bench.move_to(SIX - 30 * MINUTE)
+    bench.refresh()
+    bench.move_to(SIX)
+    bench.move_to(SIX + HOUR)
+    assert bench.fires == [(SIX, HAPPENED), (SIX + HOUR, HAPPENED)]
+
+
+def test_a_clock_that_was_years_ahead_does_not_silence_schedules_for_years(bench: Bench) -> None:
+    years = 3 * 365 * 24 * HOUR
+    bench.arm()
+    bench.move_to(SIX + years)
+    told = len(bench.events)
+    bench.restart(SIX - MINUTE)
+    bench.move_to(SIX)
+    assert bench.fires[told:] == [(SIX, HAPPENED)]
+
+
+def test_an_instance_that_is_armed_again_is_not_fired_again_for_what_it_had(bench: Bench) -> None:
+    bench.arm()
+    bench.move_to(SIX)
+    bench.instances.remove("i1")
+    bench.refresh()
+    bench.arm()
+    bench.restart(SIX + MINUTE)
+    assert bench.fires == [(SIX, HAPPENED)]
+
+
+@given(st.lists(st.integers(1, 3 * HOUR), min_size=1, max_size=12), st.booleans())
+def test_however_time_passes_every_due_fire_is_accounted_for_exactly_once(
+    steps: list[int], recovery: bool
+) -> None:
+    timetable = Timetable(Trigger(cron="0 0/20 * * * ?", persistent_recovery=recovery), UTC)
+    mark = now = SIX
+    accounted: list[Instant] = []
+    for step in steps:
+        now += step
+        for verdict in timetable.account(mark, now):
+            if isinstance(verdict, Missed):
+                accounted += _missed(timetable, mark, verdict)
+            else:
+                accounted.append(verdict.due)
+                late = now - verdict.due
+                assert late <= (30 * MINUTE if recovery else ON_TIME_MS)
+            mark = max(mark, verdict.due)
+    assert timetable.cron is not None
+    assert accounted == list(timetable.cron.fires_between(SIX, now, UTC))
+
+
+def _missed(timetable: Timetable, mark: Instant, verdict: Missed) -> list[Instant]:
+    assert timetable.cron is not None
+    return list(timetable.cron.fires_between(mark, verdict.due, UTC))
+
+
+def test_a_second_long_schedule_missed_for_a_month_is_told_in_one_line() -> None:
+    timetable = Timetable(Trigger(cron="* * * * * ?"), UTC)
+    verdicts = timetable.account(SIX, SIX + 30 * 24 * HOUR)
+    assert isinstance(verdicts[0], Missed)
+    assert "more than 1000 fires" in verdicts[0].reason
+    assert all(isinstance(each, Fired) for each in verdicts[1:])
+    dues = [each.due for each in verdicts]
+    assert all(later - earlier == SECOND for earlier, later in itertools.pairwise(dues))
+    assert dues[-1] == SIX + 30 * 24 * HOUR
+
+
+def test_a_recovered_fire_is_judged_by_the_blackout_at_the_time_it_was_due() -> None:
+    timetable = Timetable(Trigger(cron=HOURLY, blackout_ranges=((SIX, SIX),)), UTC)
+    assert [type(each) for each in timetable.account(SIX - MINUTE, SIX + MINUTE)] == [InBlackout]

@@ -1,0 +1,20 @@
+"""The agent's services as a WSGI application."""
+
+import falcon
+
+from ...actors.agent.agent import Agent
+from . import compatible, errors, own
+from .requests import BodyReader, TokenCheck
+
+
+def agent_app(
+    agent: Agent, *, token: str | None, body_limit_bytes: int
+) -> "falcon.App[falcon.Request, falcon.Response]":
+    """All services of one agent."""
+    app = falcon.App(middleware=[TokenCheck(token)])
+    app.add_error_handler(falcon.HTTPError, errors.handle)
+    app.add_error_handler(Exception, errors.handle)
+    bodies = BodyReader(body_limit_bytes)
+    compatible.add_routes(app, agent, bodies)
+    own.add_routes(app, agent, bodies)
+    return app

@@ -1,0 +1,135 @@
+"""The dashboard's way to an agent, over HTTP with connections that stay open."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from urllib.parse import quote
+
+import msgspec
+import urllib3
+
+from ..actors.dashboard.ports import AgentRefused, AgentUnreachable
+from ..domain.messages import Initiation, ProvisionedJobs, PublishedInstance
+from ..domain.plan import JobPlan
+from .wire.initiations import encode_initiation
+from .wire.instances import encode_instance
+from .wire.provision import encode_provision
+
+CONNECT_SECONDS = 3.0
+ANSWER_SECONDS = 30.0
+_CONNECTIONS = 4
+_TRY_LATER = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
+)
+"""Answers that a person or time can mend without the order being changed."""
+
+
+_NO_SUCH_SERVICE = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED})
+
+
+class _Taken(msgspec.Struct):
+    """One initiation's answer in a list: ``refused`` says why it can never be run."""
+
+    refused: str | None = None
+
+
+class _Answers(msgspec.Struct):
+    items: list[_Taken]
+
+
+class HttpAgentTransport:
+    """Speaks the services that every agent has, and a list of initiations at once to agents of our own."""
+
+    def __init__(self, url: str, *, token: str | None = None) -> None:
+        self._url = url.rstrip("/")
+        self._takes_lists = True
+        headers = {"Content-Type": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        self._http = urllib3.PoolManager(
+            maxsize=_CONNECTIONS,
+            headers=headers,
+            retries=False,
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS),
+        )
+
+    def provision(self, jobs: ProvisionedJobs) -> None:
+        """Give the agent the jobs of a plan."""
+        self._must("PUT", "/rest/jobProvision", encode_provision(jobs))
+
+    def withdraw(self, plan: str) -> None:
+        """Take a plan's jobs from the agent; one that has none is content."""
+        self._may_be_gone("DELETE", "/rest/jobProvision/remove", msgspec.json.encode(plan))
+
+    def publish(self, instance: PublishedInstance, plan: JobPlan) -> None:
+        """Let schedules and file watchers fire for an instance."""
+        self._must("PUT", "/rest/contextInstance/save", encode_instance(instance, plan))
+
+    def remove(self, instance_id: str) -> None:
+        """Let nothing fire for an instance any more."""
+        self._may_be_gone("DELETE", f"/rest/contextInstance/remove?correlationId={quote(instance_id)}")
+
+    def initiate(self, initiations: Sequence[Initiation]) -> list[str | None]:
+        """Have jobs run; for each, ``None`` or why the agent refuses it."""
+        if self._takes_lists:
+            body = b"[" + b",".join(encode_initiation(each) for each in initiations) + b"]"
+            status, answer = self._send("POST", "/api/v1/initiations", body)
+            if status < HTTPStatus.BAD_REQUEST:
+                return [each.refused for each in msgspec.json.decode(answer, type=_Answers).items]
+            self._takes_lists = status not in _NO_SUCH_SERVICE
+        return [self._initiate_one(each) for each in initiations]
+
+    def _initiate_one(self, initiation: Initiation) -> str | None:
+        try:
+            self._must("PUT", "/rest/schedulerJobInitiation", encode_initiation(initiation))
+        except AgentRefused as refused:
+            return str(refused)
+        return None
+
+    def kill(self, initiation_id: str, pid: int | None) -> None:
+        """Stop the process group of a run; an agent that knows no such run is content."""
+        status = self._may_be_gone("POST", f"/api/v1/runs/{quote(initiation_id, safe='')}/kill")
+        if status in _NO_SUCH_SERVICE and pid is not None:
+            self._may_be_gone("GET", f"/rest/jobUtils/kill/{pid}?destroy=false")
+
+    def output(self, initiation_id: str, stream: str, offset: int, limit: int) -> bytes:
+        """What a run wrote, from an offset."""
+        path = (
+            f"/api/v1/runs/{quote(initiation_id, safe='')}/log/{quote(stream)}?offset={offset}&limit={limit}"
+        )
+        return self._must("GET", path)
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._http.clear()
+
+    def _may_be_gone(self, method: str, path: str, body: bytes | None = None) -> int:
+        status, answer = self._send(method, path, body)
+        if status in _TRY_LATER:
+            raise AgentUnreachable(_told(status, answer))
+        return status
+
+    def _must(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        status, answer = self._send(method, path, body)
+        if status in _TRY_LATER:
+            raise AgentUnreachable(_told(status, answer))
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise AgentRefused(_told(status, answer))
+        return answer
+
+    def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        try:
+            answer = self._http.request(method, self._url + path, body=body)
+        except urllib3.exceptions.HTTPError as error:
+            raise AgentUnreachable(f"{self._url}: {error}") from error
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise AgentUnreachable(_told(answer.status, answer.data))
+        return answer.status, answer.data
+
+
+def _told(status: int, answer: bytes) -> str:
+    return f"{status}: {answer[:500].decode(errors='replace')}"

@@ -1,0 +1,281 @@
+"""Job plans: push a bundle or a plan file, read plans and their versions, export them."""
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from ...actors.dashboard.dashboard import PlanInvalid, PlanVersion, Pushed
+from ...domain.plan import JobPlan
+from ...domain.validation import Problem
+from ..wire.bundles import Bundle, write_tokenised_zip, write_zip
+from ..wire.documents import WireError
+from ..wire.views import written
+from .callers import Access
+from .errors import FieldError, Refusal, invalid
+from .events import bad_wire
+from .routes import JSON, NO_BODY, Answer, AnyQuery, Body, Call, NoQuery, Route
+from .services import Services
+from .uploads import YAML, ZIP, read_json_bundle, read_upload
+
+
+class PushQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether to push, or only to say what a push would do."""
+
+    dry_run: bool = False
+
+
+class Warned(msgspec.Struct, frozen=True):
+    """Something in a plan that is allowed and may not be meant."""
+
+    detail: str
+    pointer: str = ""
+    """Into the plan, by the names of its fields."""
+    place: str | UnsetType = UNSET
+    """In words: the context and the job."""
+
+
+class PushAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a push, or would become of it."""
+
+    name: str
+    version: int
+    created: bool
+    changed: bool
+    warnings: tuple[Warned, ...]
+
+
+class PlanItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan in a list."""
+
+    name: str
+    version: int
+    disabled: bool
+    pushed_at: str
+    agents: tuple[str, ...]
+
+
+class PlanList(msgspec.Struct, frozen=True):
+    """All plans, by name."""
+
+    items: tuple[PlanItem, ...]
+    next: str | None = None
+
+
+class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A version of a plan."""
+
+    name: str
+    version: int
+    disabled: bool
+    pushed_at: str
+    pushed_by: str | None
+    agents: tuple[str, ...]
+    plan: JobPlan
+    """In our own words."""
+
+
+class Plans:
+    """The resources of plans."""
+
+    def __init__(self, services: Services) -> None:
+        self._dashboard = services.dashboard
+
+    def push(self, call: Call[Bundle, PushQuery]) -> Answer:
+        """Make it the newest version, or say what that would do."""
+        upload, name = call.body, call.path["name"]
+        call.caller.must_see_plan(name)
+        call.caller.must_see_agents(upload.plan.agents())
+        if upload.plan.name != name:
+            raise invalid(f"the address says plan {name} and the body says {upload.plan.name}", "/name")
+        pushed = self._pushed(upload, call, dry_run=call.query.dry_run)
+        status = 201 if pushed.created and not call.query.dry_run else 200
+        return Answer(_push_answer(pushed, upload.warnings), status=status)
+
+    def provision(self, call: Call[Bundle, AnyQuery]) -> Answer:
+        """The same, from an existing client."""
+        call.caller.must_see_plan(call.body.plan.name)
+        call.caller.must_see_agents(call.body.plan.agents())
+        try:
+            self._dashboard.push_plan(call.body.plan, call.body.documents, call.origin())
+        except PlanInvalid as error:
+            raise Refusal(400, str(error), errors=_field_errors(error.problems)) from error
+        return Answer()
+
+    def list(self, call: Call[None, NoQuery]) -> Answer:
+        """Those that the caller may see."""
+        rows = [row for row in self._dashboard.plans() if call.caller.sees_plan(row.name)]
+        items = tuple(
+            PlanItem(
+                name=row.name,
+                version=row.version,
+                disabled=row.disabled,
+                pushed_at=written(row.pushed_at),
+                agents=tuple(row.agents),
+            )
+            for row in rows
+        )
+        return Answer(PlanList(items))
+
+    def show(self, call: Call[None, NoQuery]) -> Answer:
+        """The newest version."""
+        return Answer(_plan_answer(self._version(call, call.path["name"])))
+
+    def show_version(self, call: Call[None, NoQuery]) -> Answer:
+        """One version."""
+        return Answer(_plan_answer(self._version(call, call.path["name"], call.path["n"])))
+
+    def export(self, call: Call[None, AnyQuery]) -> Answer:
+        """The newest version as a bundle."""
+        version = self._version(call, call.path["plan"])
+        return _zip(write_zip(version.plan, version.documents, version.pushed_at))
+
+    def export_with_tokens(self, call: Call[None, AnyQuery]) -> Answer:
+        """The newest version as a bundle, with tokens for what differs between environments."""
+        version = self._version(call, call.path["plan"])
+        try:
+            return _zip(write_tokenised_zip(version.plan, version.documents, version.pushed_at))
+        except WireError as error:
+            raise bad_wire(error) from error
+
+    def _version(self, call: Call[None, Any], name: str, number: int | None = None) -> PlanVersion:
+        call.caller.must_see_plan(name)
+        return self._dashboard.plan(name, number)
+
+    def _pushed(self, upload: Bundle, call: Call[Bundle, Any], *, dry_run: bool) -> Pushed:
+        try:
+            if dry_run:
+                return self._dashboard.preview_push(upload.plan, upload.documents)
+            return self._dashboard.push_plan(upload.plan, upload.documents, call.origin())
+        except PlanInvalid as error:
+            raise Refusal(
+                422,
+                str(error),
+                kind="urn:jobledger:problem:plan-invalid",
+                errors=_field_errors(error.problems),
+            ) from error
+
+
+def _zip(content: bytes) -> Answer:
+    return Answer(content, media=ZIP, headers={"Content-Disposition": "attachment"})
+
+
+def _field_errors(problems: list[Problem]) -> tuple[FieldError, ...]:
+    errors = (each for each in problems if each.severity == "error")
+    return tuple(FieldError(each.message, each.pointer, _place(each)) for each in errors)
+
+
+def _place(problem: Problem) -> str | UnsetType:
+    places = [f"context {problem.context}"] if problem.context else []
+    places += [f"job {problem.job}"] if problem.job else []
+    return ", ".join(places) or UNSET
+
+
+def _push_answer(pushed: Pushed, read_with: tuple[str, ...]) -> PushAnswer:
+    warnings = [Warned(each) for each in read_with]
+    warnings.extend(Warned(each.message, each.pointer, _place(each)) for each in pushed.warnings)
+    return PushAnswer(
+        name=pushed.name,
+        version=pushed.version,
+        created=pushed.created,
+        changed=pushed.changed,
+        warnings=tuple(warnings),
+    )
+
+
+def _plan_answer(version: PlanVersion) -> PlanAnswer:
+    return PlanAnswer(
+        name=version.name,
+        version=version.version,
+        disabled=version.plan.disabled,
+        pushed_at=written(version.pushed_at),
+        pushed_by=version.pushed_by,
+        agents=version.plan.agents(),
+        plan=version.plan,
+    )
+
+
+def routes(services: Services) -> tuple[Route[Any, Any], ...]:
+    """The rows of this resource."""
+    plans = Plans(services)
+    one = "/api/v1/plans/{name}"
+    binary = {"type": "string", "format": "binary"}
+    return (
+        Route(
+            method="PUT",
+            path=one,
+            name="push_plan",
+            summary="Push a plan: a bundle as zip or JSON, or a plan file in YAML",
+            access=Access.WRITE,
+            handle=plans.push,
+            body=Body(read=read_upload, media={ZIP: binary, JSON: dict[str, Any], YAML: {"type": "string"}}),
+            query=PushQuery,
+            answers={200: PushAnswer, 201: PushAnswer},
+        ),
+        Route(
+            method="GET",
+            path="/api/v1/plans",
+            name="list_plans",
+            summary="List the plans",
+            access=Access.READ,
+            handle=plans.list,
+            body=NO_BODY,
+            query=NoQuery,
+            answers={200: PlanList},
+        ),
+        Route(
+            method="GET",
+            path=one,
+            name="show_plan",
+            summary="Show the newest version of a plan",
+            access=Access.READ,
+            handle=plans.show,
+            body=NO_BODY,
+            query=NoQuery,
+            answers={200: PlanAnswer},
+        ),
+        Route(
+            method="GET",
+            path=f"{one}/versions/{{n:int(min=1,max=2147483647)}}",
+            name="show_plan_version",
+            summary="Show a version of a plan",
+            access=Access.READ,
+            handle=plans.show_version,
+            body=NO_BODY,
+            query=NoQuery,
+            answers={200: PlanAnswer},
+        ),
+        Route(
+            method="PUT",
+            path="/rest/provision/context",
+            name="provision_context",
+            summary="Push a plan as a JSON bundle, with or without type wrappers",
+            access=Access.WRITE,
+            handle=plans.provision,
+            body=Body(read=read_json_bundle, media={JSON: dict[str, Any]}),
+            query=AnyQuery,
+            answers={200: None},
+        ),
+        Route(
+            method="GET",
+            path="/rest/export/context/{plan}",
+            name="export_context",
+            summary="Export the newest version of a plan as a bundle",
+            access=Access.READ,
+            handle=plans.export,
+            body=NO_BODY,
+            query=AnyQuery,
+            answers={200: {ZIP: binary}},
+        ),
+        Route(
+            method="GET",
+            path="/rest/export/context/tokens/{plan}",
+            name="export_context_tokens",
+            summary="Export the newest version of a plan with tokens for what differs between environments",
+            access=Access.READ,
+            handle=plans.export_with_tokens,
+            body=NO_BODY,
+            query=AnyQuery,
+            answers={200: {ZIP: binary}},
+        ),
+    )

@@ -1,0 +1,201 @@
+"""The documents of a bundle, and the plan that they make."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from ...domain.plan import CommandJob, JobPlan, Parameter
+from .documents import Fields, Reader, WireError, WireProblem, decode_object, encode_readably
+from .file_names import FileNames
+from .job_names import ReadTemplate
+from .job_templates import TemplateKind, read_job, template_kind
+from .plans import read_plan
+from .split_contexts import join_contexts
+
+FOLDERS = (
+    "context",
+    *(f"jobs/{kind}" for kind in TemplateKind),
+    "notification",
+    "notification_details",
+    "profiles",
+)
+"""What a bundle's top folder holds."""
+
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A plan, the documents that it came as, and what a person should know about them."""
+
+    plan: JobPlan
+    documents: dict[str, bytes]
+    """By path below the bundle's top folder."""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A JSON object of a bundle: its place in a zip, and where a reader of problems finds it."""
+
+    path: str
+    fields: Fields
+    pointer: str = ""
+    document: str = ""
+
+    def reader(self, problems: list[WireProblem]) -> Reader:
+        """A reader of its fields."""
+        return Reader(self.fields, problems, pointer=self.pointer, document=self.document)
+
+    def kind(self) -> TemplateKind | None:
+        """The kind of job template, by its folder, else by what it says itself."""
+        try:
+            return TemplateKind(self.path.split("/")[1])
+        except ValueError:
+            return template_kind(self.fields)
+
+
+def parts_in(documents: dict[str, bytes]) -> list[Part]:
+    """The contexts and job templates among a zip's documents; raises ``WireError``."""
+    problems: list[WireProblem] = []
+    parts = []
+    for path, content in documents.items():
+        if path.startswith(("context/", "jobs/")) and path.endswith(".json"):
+            try:
+                parts.append(Part(path, decode_object(content, document=path), document=path))
+            except WireError as error:
+                problems.extend(error.problems)
+    if problems:
+        raise WireError(problems)
+    return parts
+
+
+def parts_of(bundle: Fields) -> tuple[list[Part], dict[str, bytes]]:
+    """The contexts and job templates of a bundle in one document, and its other documents by path.
+
+    Raises ``WireError``.
+    """
+    problems: list[WireProblem] = []
+    reader = Reader(bundle, problems)
+    names = FileNames()
+    parts = [*_context_part(reader, names), *_job_parts(reader, names)]
+    others = _other_documents(reader, names)
+    if problems:
+        raise WireError(problems)
+    return parts, others
+
+
+def _context_part(reader: Reader, names: FileNames) -> Iterator[Part]:
+    context = reader.object("contextTemplate")
+    if context is None:
+        reader.flaw("contextTemplate", "this is required; give the plan's tree of contexts")
+    else:
+        yield Part(names.path("context", _name(context, "name")), context.fields, context.pointer)
+
+
+def _job_parts(reader: Reader, names: FileNames) -> Iterator[Part]:
+    for job in reader.objects("schedulerJobs"):
+        kind = template_kind(job.fields)
+        if kind is None:
+            job.flaw("", "what kind of job this is cannot be told; give its class or its kind's fields")
+        else:
+            yield Part(names.path(f"jobs/{kind}", _name(job, "jobName")), job.fields, job.pointer)
+
+
+def _other_documents(reader: Reader, names: FileNames) -> dict[str, bytes]:
+    others: dict[str, bytes] = {}
+    for field, folder, naming in (
+        ("contextProfiles", "profiles", "profileName"),
+        ("emailNotificationDetails", "notification_details", "jobName"),
+    ):
+        for each in reader.objects(field):
+            others[names.path(folder, _name(each, naming))] = encode_readably(each.fields)
+    notification = reader.object("emailNotificationContext")
+    if notification is not None:
+        path = names.path("notification", _name(notification, "contextName"))
+        others[path] = encode_readably(notification.fields)
+    return others
+
+
+def _name(reader: Reader, field: str) -> str:
+    name = reader.fields.get(field)
+    return name if isinstance(name, str) else "unnamed"
+
+
+def assemble(parts: list[Part], documents: dict[str, bytes]) -> Bundle:
+    """The bundle whose contexts and templates are these; raises ``WireError`` naming every flaw."""
+    contexts = {part.path: part for part in parts if part.path.startswith("context/")}
+    path, root = join_contexts({part.path: part.fields for part in contexts.values()})
+    problems: list[WireProblem] = []
+    templates = list(_templates([part for part in parts if part.path not in contexts], problems))
+    place = contexts[path]
+    reader = Reader(root, problems, pointer=place.pointer, document=place.document)
+    reader.required_text("name")
+    plan, warnings = read_plan(reader, templates)
+    if problems:
+        raise WireError(list(dict.fromkeys(problems)))
+    return Bundle(plan, documents, tuple(warnings))
+
+
+def _templates(parts: list[Part], problems: list[WireProblem]) -> Iterator[ReadTemplate]:
+    kinds = [(part, part.kind()) for part in parts]
+    command_templates = {
+        _name(part.reader([]), "jobName"): part.fields
+        for part, kind in kinds
+        if kind is TemplateKind.COMMAND_TEMPLATE
+    }
+    seen: dict[str, list[ReadTemplate]] = {}
+    for part, kind in kinds:
+        reader = part.reader(problems)
+        if kind is None:
+            reader.flaw(
+                "", "what kind of job this is cannot be told; put it into a folder like jobs/internal"
+            )
+        elif kind is not TemplateKind.COMMAND_TEMPLATE:
+            template = _template(reader, kind, command_templates)
+            same_identifier = seen.setdefault(template.job.identifier, [])
+            if template not in same_identifier:
+                same_identifier.append(template)
+                yield template
+
+
+def _template(reader: Reader, kind: TemplateKind, command_templates: dict[str, Fields]) -> ReadTemplate:
+    job = read_job(reader, kind)
+    if isinstance(job, CommandJob) and reader.text("templateName"):
+        job = _from_template(job, reader, command_templates)
+    called = (reader.text("identifier"), f"{reader.text('agentName')}-{reader.text('jobName')}")
+    return ReadTemplate(job, tuple(name for name in dict.fromkeys(called) if name and name != job.identifier))
+
+
+def _from_template(job: CommandJob, reader: Reader, templates: dict[str, Fields]) -> CommandJob:
+    """The job with its template's command if it has none, each token replaced by a parameter's variable.
+
+    The parameter joins those that the job declares, so that the agent is given its value.
+    """
+    command = job.command_line
+    if not command:
+        template = templates.get(reader.text("templateName"))
+        given = None if template is None else template.get("commandLine")
+        command = given if isinstance(given, str) else ""
+    parameters = list(job.parameters)
+    for pair in reader.objects("replacementPairs"):
+        token, name = pair.required_text("replacementToken"), pair.required_text("jobPlanParameterName")
+        if name and not _VARIABLE.fullmatch(name):
+            pair.flaw("jobPlanParameterName", f"{name[:80]!r} is no name that a shell takes for a variable")
+        elif token and name:
+            command = command.replace(token, f"${{{name}}}")
+            if name not in {parameter.name for parameter in parameters}:
+                parameters.append(Parameter(name))
+    return msgspec.structs.replace(job, command_line=command, parameters=tuple(parameters))
+
+
+def templates_by_identifier(parts: list[Part]) -> dict[str, Part]:
+    """The job templates among the parts by their jobs' identifiers; templates of commands are left out."""
+    found: dict[str, Part] = {}
+    for part in parts:
+        kind = part.kind()
+        if part.path.startswith("jobs/") and kind is not None and kind is not TemplateKind.COMMAND_TEMPLATE:
+            found.setdefault(read_job(part.reader([]), kind).identifier, part)
+    return found

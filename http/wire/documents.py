@@ -1,0 +1,309 @@
+"""JSON as it comes from outside: read within limits, freed of Java's type wrappers, its flaws named by place.
+
+The scheduler whose services we speak writes values as ``["java.class.Name", value]`` wherever it likes.
+Such a wrapper is dropped at any depth; what it said of an object is remembered, for it tells kinds of job
+apart.
+Everything else here reads fields without ever failing: each flaw is noted with its JSON pointer, so that a
+caller hears of all at once.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import msgspec
+
+from ...domain.instants import Instant
+
+MAX_DEPTH = 160
+"""Levels of nesting that a document may have; real ones have about twenty."""
+
+_INT64 = range(-(2**63), 2**63)
+_JAVA_NAME = re.compile(r"[a-z]\w*(?:\.[A-Za-z_]\w*)*\.[A-Z][\w$]*")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class WireProblem(msgspec.Struct, frozen=True):
+    """One flaw of what came in: where, and what to do about it."""
+
+    pointer: str
+    """JSON pointer into the document; the empty one is the whole."""
+    message: str
+    document: str = ""
+    """The file within a bundle, or nothing where there is but one document."""
+
+    def __str__(self) -> str:
+        place = ":".join(part for part in (self.document, self.pointer) if part)
+        return f"{place}: {self.message}" if place else self.message
+
+
+class WireError(Exception):
+    """What came in cannot be read; names every flaw that was found."""
+
+    def __init__(self, problems: list[WireProblem]) -> None:
+        super().__init__("; ".join(str(problem) for problem in problems))
+        self.problems = problems
+
+    @classmethod
+    def of(cls, message: str, *, pointer: str = "", document: str = "") -> "WireError":
+        """An error of one flaw."""
+        return cls([WireProblem(pointer, message, document)])
+
+
+class Fields(dict[str, "Value"]):
+    """A JSON object, with the Java class that it was said to be."""
+
+    java_type: str | None = None
+
+
+Value: TypeAlias = "Fields | list[Value] | str | int | float | bool | None"
+
+
+def decode(raw: bytes, *, document: str = "") -> Value:
+    """The JSON value in ``raw`` without type wrappers; raises ``WireError``."""
+    try:
+        decoded = msgspec.json.decode(raw.removeprefix(_BYTE_ORDER_MARK))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise WireError.of(f"this is no JSON: {error}", document=document) from error
+    except RecursionError as error:
+        raise _too_deep("", document) from error
+    return unwrapped(decoded, document=document)
+
+
+def decode_object(raw: bytes, *, document: str = "") -> Fields:
+    """The JSON object in ``raw`` without type wrappers; raises ``WireError``."""
+    value = decode(raw, document=document)
+    if not isinstance(value, Fields):
+        raise WireError.of(f"give a JSON object, not {kind_of(value)}", document=document)
+    return value
+
+
+def unwrapped(value: object, *, document: str = "") -> Value:
+    """A decoded JSON value with every ``["java.class.Name", value]`` replaced by its value.
+
+    Raises ``WireError`` when it is nested too deeply or holds what JSON cannot.
+    """
+    return _unwrapped(value, "", 0, document)
+
+
+def _unwrapped(value: object, pointer: str, depth: int, document: str) -> Value:
+    if depth > MAX_DEPTH:
+        raise _too_deep(pointer, document)
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case list():
+            wrapped = _java_type(value)
+            if wrapped is None:
+                return [
+                    _unwrapped(item, f"{pointer}/{index}", depth + 1, document)
+                    for index, item in enumerate(value)
+                ]
+            inner = _unwrapped(value[1], f"{pointer}/1", depth + 1, document)
+            if isinstance(inner, Fields) and inner.java_type is None:
+                inner.java_type = wrapped
+            return inner
+        case dict():
+            fields = Fields()
+            for key, item in value.items():
+                if key == "@class":
+                    fields.java_type = str(item)
+                else:
+                    fields[str(key)] = _unwrapped(item, f"{pointer}/{escaped(str(key))}", depth + 1, document)
+            return fields
+        case _:
+            raise WireError.of(f"{type(value).__name__} is no JSON", pointer=pointer, document=document)
+
+
+def _too_deep(pointer: str, document: str) -> WireError:
+    short = pointer[:200]
+    return WireError.of(f"this is nested more than {MAX_DEPTH} levels deep", pointer=short, document=document)
+
+
+def _java_type(value: list[object]) -> str | None:
+    """The class of a wrapper, or ``None`` for a list that is one.
+
+    Two texts are a list (of file names, say) unless the first is a class of Java's own: nothing else is
+    written as text beside its class name.
+    """
+    if len(value) != 2 or not isinstance(value[0], str) or not _JAVA_NAME.fullmatch(value[0]):
+        return None
+    if isinstance(value[1], str) and not value[0].startswith("java."):
+        return None
+    return value[0]
+
+
+def escaped(key: str) -> str:
+    """A key as it stands in a JSON pointer."""
+    return key.replace("~", "~0").replace("/", "~1")
+
+
+def kind_of(value: object) -> str:
+    """What JSON calls a value, with an article."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case list():
+            return "a list"
+        case _:
+            return "an object"
+
+
+class Reader:
+    """Reads the fields of one object; ``null`` counts as absent, extra fields are left alone.
+
+    A field of the wrong type is noted in ``problems`` and read as if it were absent.
+    """
+
+    __slots__ = ("document", "fields", "pointer", "problems")
+
+    def __init__(
+        self, fields: Fields, problems: list[WireProblem], *, pointer: str = "", document: str = ""
+    ) -> None:
+        self.fields = fields
+        self.problems = problems
+        self.pointer = pointer
+        self.document = document
+
+    def flaw(self, name: str, message: str) -> None:
+        """Note what is wrong with a field, or with the whole object when no name is given."""
+        pointer = f"{self.pointer}/{escaped(name)}" if name else self.pointer
+        self.problems.append(WireProblem(pointer, message, self.document))
+
+    def text(self, name: str, default: str = "") -> str:
+        """A text; empty when there is none."""
+        value = self.fields.get(name)
+        if value is None:
+            return default
+        if isinstance(value, str):
+            return value
+        self.flaw(name, f"give a text, not {kind_of(value)}")
+        return default
+
+    def optional_text(self, name: str) -> str | None:
+        """A text that is not empty, or ``None``."""
+        return self.text(name) or None
+
+    def required_text(self, name: str) -> str:
+        """A text that must be there and not be empty."""
+        value = self.fields.get(name)
+        if value is None or value == "":
+            self.flaw(name, "this is required; give a text")
+            return ""
+        return self.text(name)
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """A whole number."""
+        value = self.optional_integer(name)
+        return default if value is None else value
+
+    def optional_integer(self, name: str) -> int | None:
+        """A whole number, or ``None``."""
+        value = self.fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.flaw(name, f"give a whole number, not {kind_of(value)}")
+            return None
+        if value not in _INT64:
+            self.flaw(name, "this number is too large; it must fit 64 bits")
+            return None
+        return value
+
+    def number(self, name: str, default: float = 0.0) -> float:
+        """A number."""
+        value = self.fields.get(name)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.flaw(name, f"give a number, not {kind_of(value)}")
+            return default
+        return float(value)
+
+    def instant(self, name: str) -> Instant | None:
+        """Milliseconds since the epoch; 0 means none."""
+        return self.optional_integer(name) or None
+
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        """``true`` or ``false``."""
+        value = self.fields.get(name)
+        if value is None:
+            return default
+        if isinstance(value, bool):
+            return value
+        self.flaw(name, f"give true or false, not {kind_of(value)}")
+        return default
+
+    def items(self, name: str) -> list[Value]:
+        """A list; empty when there is none."""
+        value = self.fields.get(name)
+        if value is None:
+            return []
+        if isinstance(value, list):
+            return value
+        self.flaw(name, f"give a list, not {kind_of(value)}")
+        return []
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of texts; ``null`` among them is left out."""
+        found = []
+        for index, value in enumerate(self.items(name)):
+            if isinstance(value, str):
+                found.append(value)
+            elif value is not None:
+                self.flaw_at(name, index, f"give a text, not {kind_of(value)}")
+        return tuple(found)
+
+    def flaw_at(self, name: str, index: int | str, message: str) -> None:
+        """Note what is wrong with one item of a list or map."""
+        pointer = f"{self.pointer}/{escaped(name)}/{escaped(str(index))}"
+        self.problems.append(WireProblem(pointer, message, self.document))
+
+    def objects(self, name: str) -> Iterator["Reader"]:
+        """The objects of a list; ``null`` among them is left out."""
+        for index, value in enumerate(self.items(name)):
+            if isinstance(value, Fields):
+                yield self._inner(value, f"{escaped(name)}/{index}")
+            elif value is not None:
+                self.flaw_at(name, index, f"give an object, not {kind_of(value)}")
+
+    def object(self, name: str) -> "Reader | None":
+        """An object, or ``None``."""
+        value = self.fields.get(name)
+        if value is None:
+            return None
+        if isinstance(value, Fields):
+            return self._inner(value, escaped(name))
+        self.flaw(name, f"give an object, not {kind_of(value)}")
+        return None
+
+    def objects_under(self, name: str, key: str) -> Iterator["Reader"]:
+        """The objects of a list that stands under a key of a map."""
+        inner = self.object(name)
+        return iter(()) if inner is None else inner.objects(key)
+
+    def names_that_are_true(self, name: str) -> tuple[str, ...]:
+        """The keys of a map from names to ``true`` or ``false`` that are ``true``."""
+        flags = self.object(name)
+        return () if flags is None else tuple(key for key in flags.fields if flags.flag(key))
+
+    def _inner(self, fields: Fields, step: str) -> "Reader":
+        return Reader(fields, self.problems, pointer=f"{self.pointer}/{step}", document=self.document)
+
+
+def encode(value: object) -> bytes:
+    """Compact JSON."""
+    return msgspec.json.encode(value)
+
+
+def encode_readably(value: object) -> bytes:
+    """JSON that a person reads in a file, with a line end at its end."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"

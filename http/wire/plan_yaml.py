@@ -1,0 +1,254 @@
+"""Plan files: a job plan as a person writes it, in YAML or JSON; ``docs/plan-file.md`` is the description."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...domain.plan import (
+    Context,
+    Dependency,
+    Grouping,
+    Job,
+    JobPlan,
+    ListedJob,
+    Lock,
+    LockParticipant,
+    Member,
+    StartWindow,
+)
+from .documents import Fields, Reader, Value, WireError, WireProblem, kind_of
+from .plan_yaml_fields import duration_ms, read_blackout, read_parameter_map, refuse_unknown, scalar
+from .plan_yaml_jobs import JOB_KINDS, HoldsAndSkips, read_job_entry
+from .plans import MAX_CONTEXTS_DEEP, with_standings
+from .yaml_text import read_yaml
+
+_PLAN_FIELDS = frozenset(
+    {
+        "plan",
+        "description",
+        "agent",
+        "environment_group",
+        "start",
+        "concurrent",
+        "end_on_completion",
+        "disabled",
+        "schedules_disabled",
+        "delay_agent_synchronisation",
+        "parameters",
+        "jobs",
+        "contexts",
+        "locks",
+    }
+)
+_CONTEXT_FIELDS = frozenset({"description", "agent", "parameters", "jobs", "contexts"})
+_GROUPING_FIELDS = frozenset({"all", "any", "none", "and"})
+
+
+def read_plan_text(text: str) -> JobPlan:
+    """The plan in a plan file; raises ``WireError`` naming every flaw."""
+    return read_plan_value(read_yaml(text))
+
+
+def read_plan_value(value: Value) -> JobPlan:
+    """The plan in a plan file that has been read as JSON; raises ``WireError`` naming every flaw."""
+    if not isinstance(value, Fields):
+        raise WireError.of(f"give a plan file, which is a mapping, not {kind_of(value)}")
+    problems: list[WireProblem] = []
+    plan = _PlanFile(Reader(value, problems)).plan()
+    if problems:
+        raise WireError(list(dict.fromkeys(problems)))
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Defined:
+    job: Job
+    defaults: HoldsAndSkips
+
+
+class _PlanFile:
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._defined: dict[str, _Defined] = {}
+
+    def plan(self) -> JobPlan:
+        reader = self._reader
+        refuse_unknown(reader, _PLAN_FIELDS)
+        self._define(reader, reader.text("agent"), depth=1)
+        root = self._context(reader, reader.required_text("plan"))
+        root = Context(
+            name=root.name,
+            description=root.description,
+            jobs=root.jobs,
+            dependencies=root.dependencies,
+            contexts=root.contexts,
+            parameters=root.parameters,
+            locks=self._locks(root),
+        )
+        jobs = with_standings(root, [defined.job for defined in self._defined.values()])
+        defaults = {defined.job.identifier: defined.defaults for defined in self._defined.values()}
+        return JobPlan(
+            root=root,
+            jobs=tuple(defaults[job.identifier].applied_to(job) for job in jobs),
+            window=self._window(),
+            environment_group=reader.optional_text("environment_group"),
+            concurrent=reader.flag("concurrent"),
+            end_on_completion=reader.flag("end_on_completion"),
+            disabled=reader.flag("disabled"),
+            schedules_disabled=reader.flag("schedules_disabled"),
+            delay_agent_synchronisation=reader.flag("delay_agent_synchronisation"),
+        )
+
+    def _window(self) -> StartWindow:
+        start = self._reader.object("start")
+        if start is None:
+            return StartWindow()
+        refuse_unknown(start, frozenset({"cron", "zone", "time_to_live", "working_days", "blackout"}))
+        expressions, ranges = read_blackout(start)
+        return StartWindow(
+            cron=start.optional_text("cron"),
+            zone=start.optional_text("zone"),
+            time_to_live_ms=duration_ms(start, "time_to_live") or 0,
+            working_days=start.flag("working_days"),
+            blackout_expressions=expressions,
+            blackout_ranges=ranges,
+        )
+
+    def _define(self, reader: Reader, agent: str, depth: int) -> None:
+        """Learn what jobs there are, wherever they are described: any context may mention them."""
+        if depth > MAX_CONTEXTS_DEEP:
+            reader.flaw("", f"contexts are nested more than {MAX_CONTEXTS_DEEP} deep")
+            reader.fields["contexts"] = None
+            return
+        jobs = reader.object("jobs")
+        for name in () if jobs is None else jobs.fields:
+            entry = None if jobs is None else jobs.object(name)
+            if entry is None or not any(kind in entry.fields for kind in JOB_KINDS):
+                continue
+            if name in self._defined:
+                entry.flaw("", f"the job {name!r} is described twice; leave only its name (and after) here")
+            else:
+                job, defaults = read_job_entry(entry, name, agent)
+                self._defined[name] = _Defined(job, defaults)
+        contexts = reader.object("contexts")
+        for name in () if contexts is None else contexts.fields:
+            child = None if contexts is None else contexts.object(name)
+            if child is not None:
+                refuse_unknown(child, _CONTEXT_FIELDS)
+                self._define(child, child.text("agent") or agent, depth + 1)
+
+    def _context(self, reader: Reader, name: str) -> Context:
+        listed: dict[str, None] = {}
+        dependencies: list[Dependency] = []
+        jobs = reader.object("jobs")
+        entries = {} if jobs is None else jobs.fields
+        for key in entries:
+            if key in self._defined:
+                listed[key] = None
+            elif jobs is not None:
+                kinds = ", ".join(JOB_KINDS)
+                jobs.flaw(key, f"no context describes a job {key!r}; give it one of {kinds}")
+        for key in entries:
+            entry = None if jobs is None else jobs.object(key)
+            if entry is None or key not in self._defined:
+                continue
+            if not any(kind in entry.fields for kind in JOB_KINDS):
+                refuse_unknown(entry, frozenset({"after"}))
+            grouping = self._after(entry, listed)
+            if grouping is not None:
+                dependencies.append(Dependency(self._defined[key].job.identifier, grouping))
+        contexts = reader.object("contexts")
+        children = []
+        for child_name in () if contexts is None else contexts.fields:
+            child = None if contexts is None else contexts.object(child_name)
+            children.append(Context(name=child_name) if child is None else self._context(child, child_name))
+        return Context(
+            name=name,
+            description=reader.text("description"),
+            jobs=tuple(self._listed(key) for key in listed),
+            dependencies=tuple(dependencies),
+            contexts=tuple(children),
+            parameters=read_parameter_map(reader),
+        )
+
+    def _listed(self, key: str) -> ListedJob:
+        job = self._defined[key].job
+        return ListedJob(job.agent, job.name, job.description)
+
+    def _after(self, entry: Reader, listed: dict[str, None]) -> Grouping | None:
+        value = entry.fields.get("after")
+        if value is None:
+            return None
+        if isinstance(value, Fields):
+            inner = entry.object("after")
+            return None if inner is None else self._grouping(inner, listed)
+        return Grouping(all_of=self._members(entry, "after", listed)) if value != [] else None
+
+    def _grouping(self, reader: Reader, listed: dict[str, None]) -> Grouping:
+        refuse_unknown(reader, _GROUPING_FIELDS)
+        nested = reader.object("and")
+        return Grouping(
+            all_of=self._members(reader, "all", listed),
+            any_of=self._members(reader, "any", listed),
+            none_of=self._members(reader, "none", listed),
+            nested=None if nested is None else self._grouping(nested, listed),
+        )
+
+    def _members(self, reader: Reader, name: str, listed: dict[str, None]) -> tuple[Member, ...]:
+        """Jobs and groupings; a job of another context comes to stand in this one too."""
+        value = reader.fields.get(name)
+        if isinstance(value, list):
+            entries = [(f"{name}/{index}", each) for index, each in enumerate(value)]
+        else:
+            entries = [] if value is None else [(name, value)]
+        members: list[Member] = []
+        for step, each in entries:
+            inner = Reader(
+                each if isinstance(each, Fields) else Fields(),
+                reader.problems,
+                pointer=f"{reader.pointer}/{step}",
+                document=reader.document,
+            )
+            if isinstance(each, Fields):
+                members.append(self._grouping(inner, listed))
+                continue
+            key = scalar(each)
+            if key is None or key not in self._defined:
+                inner.flaw("", f"{key!r} is no job of this plan; name one that a context describes")
+                continue
+            listed[key] = None
+            members.append(self._defined[key].job.identifier)
+        return tuple(members)
+
+    def _locks(self, root: Context) -> tuple[Lock, ...]:
+        locks = self._reader.object("locks")
+        standings: dict[str, list[str]] = {}
+        for context in root.walk():
+            for listed in context.jobs:
+                standings.setdefault(listed.identifier, []).append(context.name)
+        found = []
+        for name in () if locks is None else locks.fields:
+            lock = None if locks is None else locks.object(name)
+            if lock is None:
+                continue
+            refuse_unknown(lock, frozenset({"count", "exclusive", "jobs"}))
+            participants = self._participants(lock, standings)
+            found.append(Lock(name, lock.integer("count", 1), lock.flag("exclusive"), participants))
+        return tuple(found)
+
+    def _participants(self, lock: Reader, standings: Mapping[str, list[str]]) -> tuple[LockParticipant, ...]:
+        value = lock.fields.get("jobs")
+        if isinstance(value, Fields):
+            weights = lock.object("jobs")
+            counts = {} if weights is None else {key: weights.integer(key, 1) for key in value}
+        else:
+            counts = dict.fromkeys(lock.texts("jobs"), 1)
+        participants = []
+        for key, count in counts.items():
+            if key not in self._defined:
+                lock.flaw("jobs", f"{key!r} is no job of this plan; name one that a context describes")
+                continue
+            identifier = self._defined[key].job.identifier
+            participants += [
+                LockParticipant(each, identifier, count) for each in standings.get(identifier, [])
+            ]
+        return tuple(participants)

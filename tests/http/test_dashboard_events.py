@@ -1,0 +1,259 @@
+"""Ingestion over HTTP: whatever is answered 2xx is in the inbox, and what is refused is not."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from dashboard_over_http import Served, eventually, finished, served
+from jobledger.storage.records import Unavailable
+
+
+@pytest.fixture
+def dashboard(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path) as running:
+        yield running
+
+
+def facts(dashboard: Served, instance_id: str) -> list[str]:
+    log = dashboard.get(f"/api/v1/instances/{instance_id}/log").json["items"]
+    return [fact["type"] for fact in log]
+
+
+def test_one_event_and_a_list_of_events_are_taken(dashboard: Served) -> None:
+    instance_id = dashboard.start()
+
+    one = dashboard.post("/api/v1/events", finished(instance_id, "load"))
+    several = dashboard.post("/api/v1/events", [finished(instance_id, "check"), finished(instance_id, "zz")])
+
+    assert one.status_code == several.status_code == 200
+    (first,) = one.json["positions"]
+    second, third = several.json["positions"]
+    assert first < second < third
+    eventually(lambda: len(facts(dashboard, instance_id)) == 5)
+
+
+def test_an_empty_list_is_taken_and_changes_nothing(dashboard: Served) -> None:
+    before = dashboard.digest()
+
+    assert dashboard.post("/api/v1/events", []).json == {"positions": []}
+    assert dashboard.digest() == before
+
+
+def test_the_same_event_again_changes_the_state_once(dashboard: Served) -> None:
+    instance_id = dashboard.start()
+    for _ in range(3):
+        assert dashboard.put("/rest/event/scheduled", finished(instance_id, id="e-1")).status_code == 200
+
+    eventually(lambda: len(facts(dashboard, instance_id)) == 5)
+    assert facts(dashboard, instance_id).count("JobCompleted") == 1
+    assert facts(dashboard, instance_id).count("EventIgnored") == 2
+
+
+def test_of_a_list_with_one_bad_event_none_is_taken(dashboard: Served) -> None:
+    instance_id = dashboard.start()
+    before = dashboard.digest()
+
+    answer = dashboard.post(
+        "/api/v1/events", [finished(instance_id), {**finished(instance_id), "returnCode": "zero"}]
+    )
+
+    assert answer.status_code == 422
+    assert answer.json["errors"][0]["pointer"] == "/1/returnCode"
+    assert dashboard.digest() == before
+
+
+def test_an_unknown_field_is_refused_on_our_own_api_and_ignored_on_the_compatible_one(
+    dashboard: Served,
+) -> None:
+    event = finished(dashboard.start(), noSuchField=True)
+
+    refused = dashboard.post("/api/v1/events", event)
+    assert refused.status_code == 422
+    assert refused.json["errors"] == [
+        {"detail": "Object contains unknown field `noSuchField`", "pointer": "/noSuchField"}
+    ]
+    assert dashboard.put("/rest/event/scheduled", event).status_code == 200
+
+
+def test_an_event_of_the_reference_is_taken_with_all_its_wrappers_and_nulls(dashboard: Served) -> None:
+    instance_id = dashboard.start()
+    event: dict[str, Any] = finished(
+        instance_id,
+        id=None,
+        outcome="EXECUTION_INVOKED",
+        childContextNames=["java.util.ArrayList", ["nightly"]],
+        dryRunParameters=None,
+        nextFireTime=0,
+        catalystEvent=["org.ikasan.ContextualisedScheduledProcessEventImpl", {"jobName": "x"}],
+    )
+
+    answer = dashboard.put(
+        "/rest/event/scheduled", ["org.ikasan.ContextualisedScheduledProcessEventImpl", event]
+    )
+
+    assert answer.status_code == 200, answer.text
+    eventually(lambda: "JobCompleted" in facts(dashboard, instance_id))
+
+
+def test_an_event_for_an_unknown_instance_is_answered_and_kept_as_a_dead_letter(dashboard: Served) -> None:
+    stranger = str(uuid4())
+
+    answer = dashboard.put("/rest/event/scheduled", finished(stranger))
+
+    assert answer.status_code == 200
+    eventually(lambda: bool(dashboard.get("/api/v1/dead-letters").json["items"]))
+    (letter,) = dashboard.get("/api/v1/dead-letters").json["items"]
+    assert letter["instance_id"] == stranger
+    assert letter["event"]["job"] == "load"
+    assert "instance" in letter["error"]
+    assert letter["parked_at"] is not None
+
+
+def test_a_dead_letter_is_discarded_once(dashboard: Served) -> None:
+    dashboard.put("/rest/event/scheduled", finished(uuid4()))
+    eventually(lambda: bool(dashboard.get("/api/v1/dead-letters").json["items"]))
+    (letter,) = dashboard.get("/api/v1/dead-letters").json["items"]
+
+    assert dashboard.call("DELETE", f"/api/v1/dead-letters/{letter['id']}").status_code == 204
+    assert dashboard.get("/api/v1/dead-letters").json["items"] == []
+    assert dashboard.call("DELETE", f"/api/v1/dead-letters/{letter['id']}").status_code == 404
+    assert dashboard.post(f"/api/v1/dead-letters/{letter['id']}/resubmit").status_code == 404
+
+
+def test_a_dead_letter_is_resubmitted(dashboard: Served) -> None:
+    dashboard.put("/rest/event/scheduled", finished(uuid4()))
+    eventually(lambda: bool(dashboard.get("/api/v1/dead-letters").json["items"]))
+    (letter,) = dashboard.get("/api/v1/dead-letters").json["items"]
+
+    answer = dashboard.post(f"/api/v1/dead-letters/{letter['id']}/resubmit")
+
+    assert answer.status_code == 200
+    assert answer.json == {"position": letter["position"]}
+    # The instance is as unknown as before.
+    eventually(lambda: len(dashboard.get("/api/v1/dead-letters").json["items"]) == 1)
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x", "9" * 18, "9" * 30, "1_0"])
+def test_a_dead_letter_that_is_not_there_is_not_found(dashboard: Served, number: str) -> None:
+    assert dashboard.call("DELETE", f"/api/v1/dead-letters/{number}").status_code == 404
+    assert dashboard.post(f"/api/v1/dead-letters/{number}/resubmit").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "text", ["market closed", '"market closed"', " market closed\n", '"market\\u0020closed"']
+)
+def test_a_global_event_is_named_by_text_or_by_a_json_string(dashboard: Served, text: str) -> None:
+    instance_id = dashboard.start()
+
+    answer = dashboard.put(
+        "/rest/event/globalScheduled", text.encode(), headers={"Content-Type": "text/plain"}
+    )
+
+    assert answer.status_code == 200
+    job = f"/api/v1/instances/{instance_id}/contexts/nightly/jobs/GLOBAL_EVENT-market closed"
+    eventually(lambda: dashboard.get(job).json["status"] == "COMPLETE")
+
+
+def test_a_global_event_says_how_many_instances_it_reached(dashboard: Served) -> None:
+    dashboard.start()
+    dashboard.start()
+
+    assert dashboard.post("/api/v1/global-events/market closed").json == {"instances": 2}
+    assert dashboard.post("/api/v1/global-events/nothing of the kind").json == {"instances": 0}
+    assert dashboard.post("/api/v1/global-events/market closed", {"environment_group": "elsewhere"}).json == {
+        "instances": 0
+    }
+    assert dashboard.post("/api/v1/global-events/market closed", {"environment_group": ""}).json == {
+        "instances": 2
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"5",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"agentName":' * 50_000,
+        b'{"agentName": 1}',
+        b'{"agentName": "a\\u0000", "jobName": "b", "contextInstanceId": "c"}',
+    ],
+)
+def test_what_is_no_event_is_refused_and_changes_nothing(dashboard: Served, body: bytes) -> None:
+    before = dashboard.digest()
+
+    compatible = dashboard.put("/rest/event/scheduled", body)
+    own = dashboard.post("/api/v1/events", body)
+
+    assert compatible.status_code == 400, compatible.text
+    assert list(compatible.json) == ["errorMessage"]
+    if body != b"[]":
+        assert own.status_code in {400, 422}, own.text
+    assert dashboard.digest() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("contextInstanceId", "COMPLEX_CONTEXT-1"),
+        ("contextInstanceId", ""),
+        ("contextInstanceId", None),
+        ("agentName", ""),
+        ("jobName", None),
+        ("returnCode", 2**63),
+        ("returnCode", 10**400),
+        ("fireTime", -(2**63) - 1),
+        ("fireTime", 1.5),
+        ("pid", True),
+        ("outcome", "SOMETHING"),
+        ("childContextNames", "nightly"),
+        ("jobName", "\ud800"),
+    ],
+)
+def test_an_event_with_a_value_that_cannot_be_is_refused(
+    dashboard: Served, field: str, value: object
+) -> None:
+    instance_id = dashboard.start()
+    body = json.dumps({**finished(instance_id), field: value})
+    before = dashboard.digest()
+
+    assert dashboard.put("/rest/event/scheduled", body).status_code == 400
+    assert dashboard.post("/api/v1/events", body).status_code in {400, 422}
+    assert dashboard.digest() == before
+
+
+@pytest.mark.parametrize("time", [2**63 - 1, -(2**63), 253_402_300_800_000, -62_135_596_800_001])
+def test_a_time_beyond_the_calendar_breaks_nothing_that_shows_it(dashboard: Served, time: int) -> None:
+    instance_id = dashboard.start()
+    event = finished(instance_id, fireTime=time, completionTime=time)
+
+    assert dashboard.put("/rest/event/scheduled", event).status_code == 200
+    eventually(lambda: "JobCompleted" in facts(dashboard, instance_id))
+    for path in ("", "/log", "/audit", "/contexts/nightly/jobs/host-load"):
+        assert dashboard.get(f"/api/v1/instances/{instance_id}{path}").status_code == 200
+    assert dashboard.get("/rest/contextStatus/json/nightly/nightly").status_code == 200
+
+
+def test_an_event_that_cannot_be_made_durable_is_refused_for_now(
+    dashboard: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object, **_more: object) -> None:
+        raise Unavailable("no space left on device")
+
+    event = finished(dashboard.start())
+    monkeypatch.setattr(dashboard.dashboard.ledger, "receive", full)
+
+    compatible = dashboard.put("/rest/event/scheduled", event)
+    own = dashboard.post("/api/v1/events", event)
+
+    assert compatible.status_code == own.status_code == 503
+    assert compatible.headers["retry-after"] == own.headers["retry-after"] == "1"
+    assert "durable" in compatible.json["errorMessage"]
+    assert "durable" in own.json["detail"]

@@ -1,0 +1,113 @@
+"""Every service of the OpenAPI document, called with what fits its schema and with what does not.
+
+No request may be answered 5xx, every answer must be one that the document tells of, and what is refused must
+have changed nothing. ``JOBLEDGER_FUZZ_EXAMPLES`` sets how many requests each service gets.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import hypothesis
+import pytest
+import schemathesis
+from dashboard_over_http import Served, finished, served
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+# Schemathesis draws from Python's random module itself, of which Hypothesis disapproves.
+pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
+
+EXAMPLES = int(os.environ.get("JOBLEDGER_FUZZ_EXAMPLES", "50"))
+AGENT_IS_AWAY = 502
+
+_running: list[Served] = []
+
+
+def _application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """The application of the dashboard that the current test runs."""
+    return _running[0].application(environ, start_response)
+
+
+def _document() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as running:
+        document: dict[str, Any] = running.get("/api/v1/openapi.json").json
+        return document
+
+
+schema = schemathesis.openapi.from_dict(_document())
+schema.app = _application
+
+
+@pytest.fixture(autouse=True)
+def dashboard(tmp_path: Path) -> Iterator[Served]:
+    """A dashboard with something to find in it."""
+    with served(tmp_path) as running:
+        instance_id = running.start()
+        running.put("/rest/event/scheduled", finished(instance_id))
+        running.put("/rest/event/scheduled", finished("6f0e4a0e-0000-4000-8000-000000000001"))
+        running.put("/api/v1/agents/host", {"url": "http://127.0.0.1:9"})
+        running.agent.reachable = False
+        _running.append(running)
+        yield running
+        _running.clear()
+
+
+@schemathesis.serializer("application/zip")
+def _as_it_is(_context: object, value: object) -> bytes:
+    """Whatever was made up is sent as if it were a zip."""
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "replace")
+
+
+def _use_real_names(case: schemathesis.Case, running: Served) -> None:
+    """Every other time a name that exists, so that more than not-found is tried."""
+    real: dict[str, object] = {
+        "plan": "nightly",
+        "context": "nightly",
+        "identifier": "host-load",
+        "job": "host-load",
+        "n": 1,
+        "id": 2,
+        "name": "nightly",
+    }
+    if "instance_id" in case.path_parameters:
+        newest = running.get("/api/v1/instances?limit=1").json["items"][0]
+        real["instance_id"] = newest["instance_id"]
+    for name, value in case.path_parameters.items():
+        if name in real and crc32(repr(value).encode()) % 2:
+            case.path_parameters[name] = real[name]
+
+
+@schema.parametrize()
+@hypothesis.settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=EXAMPLES <= 50,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+def test_no_request_breaks_a_service_and_what_is_refused_changes_nothing(case: schemathesis.Case) -> None:
+    running = _running[0]
+    _use_real_names(case, running)
+    before = running.digest()
+
+    response = case.call()
+
+    assert response.status_code < 500 or response.status_code == AGENT_IS_AWAY, response.text
+    if response.status_code >= 400:
+        assert running.digest() == before, f"{response.status_code}, and yet something changed"
+    case.validate_response(
+        response,
+        checks=[
+            status_code_conformance,
+            content_type_conformance,
+            response_headers_conformance,
+            response_schema_conformance,
+        ],
+    )

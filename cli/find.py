@@ -1,0 +1,81 @@
+"""Finding the instance or job that a person means: an id, the beginning of one, or a name."""
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from . import answers
+from .failures import ExitCode, Failure
+
+if TYPE_CHECKING:
+    from .client import Client
+
+INSTANCE_HELP = "INSTANCE is an id, the beginning of one, or the name of a plan: then its newest instance."
+_ID_CHARACTERS = frozenset("0123456789abcdef-")
+_SHORTEST_BEGINNING = 4
+
+
+def instance_id(client: "Client", text: str) -> str:
+    """The id of the instance that is meant; raises ``Failure`` for none or several."""
+    try:
+        return str(UUID(text))
+    except ValueError:
+        pass
+    newest = list(client.items("/instances", plan=text, limit=1))
+    if newest:
+        return str(newest[0]["instance_id"])
+    beginning = text.lower()
+    found: list[str] = []
+    if len(beginning) >= _SHORTEST_BEGINNING and _ID_CHARACTERS.issuperset(beginning):
+        every = (str(item["instance_id"]) for item in client.items("/instances"))
+        found = [each for each in every if each.startswith(beginning)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Failure(
+            f"{len(found)} instances begin with {text}",
+            code=ExitCode.USAGE,
+            next_step="write more of the id",
+            details=found[:10],
+        )
+    raise Failure(
+        f"there is no instance {text}, and no instance of a plan of that name",
+        code=ExitCode.NOT_FOUND,
+        next_step="`jobledger instance list` shows those that there are",
+    )
+
+
+def instance(client: "Client", text: str, **query: object) -> tuple[answers.Instance, dict[str, Any]]:
+    """The instance that is meant, with its tree, and the document it was read from."""
+    document = client.get(f"/instances/{instance_id(client, text)}", **query)
+    return answers.read(answers.Instance, document), document
+
+
+def standing(shown: answers.Instance, text: str, context: str | None) -> tuple[answers.Context, answers.Job]:
+    """The job of an instance that is meant, and a context in which it stands.
+
+    The text is an identifier (``agent-name``) or, where that is enough to tell, the name alone. A job that
+    stands in several contexts runs once, so the first is taken when none is named.
+    """
+    standings = [
+        (where, job)
+        for where, job in shown.standings()
+        if text in (job.identifier, job.name) and context in (None, where.name)
+    ]
+    identifiers = {job.identifier for _where, job in standings}
+    if text in identifiers:
+        standings = [(where, job) for where, job in standings if job.identifier == text]
+    elif len(identifiers) > 1:
+        raise Failure(
+            f"several jobs of this instance are named {text}",
+            code=ExitCode.USAGE,
+            next_step="write the agent too",
+            details=sorted(identifiers),
+        )
+    if not standings:
+        where_told = f"context {context} of this instance" if context else "this instance"
+        raise Failure(
+            f"{where_told} has no job {text}",
+            code=ExitCode.NOT_FOUND,
+            next_step=f"`jobledger instance show {shown.instance_id}` shows those that there are",
+        )
+    return standings[0]

@@ -1,0 +1,114 @@
+"""Plan files on disk: what kind they are, the plan in them, and every flaw of them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .failures import ExitCode, Failure
+
+if TYPE_CHECKING:
+    from ..domain.plan import JobPlan
+
+ZIP = "application/zip"
+JSON = "application/json"
+YAML = "application/yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFile:
+    """A file that may hold a plan."""
+
+    path: Path
+    content: bytes
+    media: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """One thing that is wrong with a plan, or may not be meant."""
+
+    severity: str
+    """``error`` or ``warning``."""
+    place: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.place else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A file that was checked: the plan, unless it does not even read, and all that is to be said of it."""
+
+    plan: "JobPlan | None"
+    flaws: tuple[Flaw, ...]
+
+    @property
+    def errors(self) -> tuple[Flaw, ...]:
+        """What has to be put right."""
+        return tuple(flaw for flaw in self.flaws if flaw.severity == "error")
+
+
+def load(path: Path) -> PlanFile:
+    """Read a file; its kind is told by its first bytes and its name."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise Failure(
+            f"{path} cannot be read: {error.strerror}",
+            code=ExitCode.NOT_FOUND if isinstance(error, FileNotFoundError) else ExitCode.REFUSED,
+            next_step="name a plan file: a bundle (.zip or .json) or YAML, see docs/plan-file.md",
+        ) from error
+    if content.startswith(b"PK\x03\x04"):
+        return PlanFile(path, content, ZIP)
+    return PlanFile(path, content, JSON if path.suffix.lower() == ".json" else YAML)
+
+
+def check(file: PlanFile) -> Checked:
+    """Find every flaw that pushing the file would find, without a dashboard."""
+    from ..domain.validation import validate
+    from ..http.wire.bundles import read_json, read_plan_file, read_zip
+    from ..http.wire.documents import WireError
+
+    try:
+        match file.media:
+            case "application/zip":
+                bundle = read_zip(file.content)
+            case "application/json":
+                bundle = read_json(file.content)
+            case _:
+                bundle = read_plan_file(file.content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return Checked(None, (Flaw("error", f"byte {error.start}", "the file is not UTF-8"),))
+    except WireError as error:
+        return Checked(
+            None, tuple(Flaw("error", _place(p.document, p.pointer), p.message) for p in error.problems)
+        )
+    flaws = [Flaw("warning", "", text) for text in bundle.warnings]
+    flaws += [
+        Flaw(str(each.severity), _where(each.context, each.job), each.message)
+        for each in validate(bundle.plan)
+    ]
+    return Checked(bundle.plan, tuple(flaws))
+
+
+def readable(file: PlanFile) -> "JobPlan":
+    """The plan in a file that has no errors; raises ``Failure`` with all of them."""
+    checked = check(file)
+    if checked.plan is None or checked.errors:
+        number = len(checked.errors)
+        raise Failure(
+            f"{file.path} has {number} error{'' if number == 1 else 's'}",
+            details=[str(flaw) for flaw in checked.errors],
+            next_step="put them right; `jobledger plan validate` shows warnings too",
+        )
+    return checked.plan
+
+
+def _place(document: str, pointer: str) -> str:
+    return " ".join(part for part in (document, pointer) if part)
+
+
+def _where(context: str | None, job: str | None) -> str:
+    parts = (f"context {context}" if context else "", f"job {job}" if job else "")
+    return ", ".join(part for part in parts if part)

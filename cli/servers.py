@@ -1,0 +1,169 @@
+"""``jobledger dashboard`` and ``jobledger up``: commands that serve until they are told to stop."""
+
+import os
+import signal
+from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
+from typing import Literal, TypeAlias
+
+import click
+
+from . import render
+from .failures import ExitCode, Failure
+from .options import as_json_option
+from .processes import ServerProcess
+from .settings import AGENT_TOKENS_VARIABLE
+from .starting import told_when_it_cannot_start
+
+AGENT_NAME = "scheduler-agent"
+"""Of the agent that ``up`` starts."""
+
+_STOPPED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+Happening: TypeAlias = tuple[Literal["ended"], str, int] | tuple[Literal["signal"], str, int]
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where it keeps all it knows.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port", default=9090, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one."
+)
+@click.option(
+    "--database-url", metavar="URL", help="postgresql://… instead of a SQLite file in the data directory."
+)
+@click.option(
+    "--auth",
+    default="users",
+    show_default=True,
+    type=click.Choice(["users", "none"]),
+    help="none: anybody on this host may do everything; on the loopback interface only.",
+)
+def dashboard(
+    data_dir: Path, host: str, port: int, database_url: str | None, auth: Literal["users", "none"]
+) -> None:
+    """Serve a dashboard: it takes plans and events, orchestrates instances and tells agents what to run.
+
+    It stops on SIGTERM or Ctrl-C, when what is in hand is finished. Where agents have tokens,
+    JOBLEDGER_AGENT_TOKENS names a file with a line for each: "http://host-a:8080" = "its token".
+    """
+    from ..actors.dashboard.dashboard import DashboardConfig
+    from ..http import logs
+    from ..http.agent_transport import HttpAgentTransport
+    from ..http.dashboard.auth import ByAccount
+    from ..http.dashboard.server import ServerConfig, serve_dashboard
+    from ..http.serving import NotLoopback
+    from ..storage.accounts import Accounts
+    from ..storage.ledger import system_clock
+    from ..storage.records import NewerSchema, Unavailable
+    from .agent_tokens import AgentTokens
+
+    config = ServerConfig(
+        dashboard=DashboardConfig(data_dir=data_dir, database_url=database_url),
+        host=host,
+        port=port,
+        auth=auth,
+    )
+    tokens_file = os.environ.get(AGENT_TOKENS_VARIABLE)
+    tokens = AgentTokens(Path(tokens_file) if tokens_file else None)
+    logs.configure(config.log_level)
+    try:
+        with told_when_it_cannot_start("dashboard", data_dir, host, port):
+            serve_dashboard(
+                config,
+                open_transport=lambda url: HttpAgentTransport(url, token=tokens.token_for(url)),
+                clock=system_clock,
+                accounts=lambda ledger: ByAccount(Accounts(ledger)),
+            )
+    except NotLoopback as error:
+        raise click.UsageError(str(error)) from error
+    except NewerSchema as error:
+        raise Failure(str(error)) from error
+    except Unavailable as error:
+        raise Failure(
+            f"the dashboard's database cannot be used: {error}",
+            code=ExitCode.UNREACHABLE,
+            next_step="make space, or look whether the database runs; nothing is lost",
+        ) from error
+
+
+@click.command()
+@click.option(
+    "--data-dir",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where it keeps all it knows.",
+)
+@click.option(
+    "--port",
+    default=9090,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Of the dashboard; 0 picks a free one.",
+)
+@as_json_option
+def up(data_dir: Path, port: int, as_json: bool) -> None:
+    """Serve a dashboard and one agent named scheduler-agent on this host, for this host only.
+
+    Both listen on the loopback interface and take anybody on this host as an administrator. Ctrl-C or
+    SIGTERM stops both; commands that run go on, and are known again after the next start.
+    """
+    happenings: SimpleQueue[Happening] = SimpleQueue()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        happenings.put(("signal", signal.Signals(number).name, number))
+
+    before = {number: signal.signal(number, on_signal) for number in _STOPPED_BY}
+    try:
+        _serve_both(data_dir, port, happenings, as_json=as_json)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _serve_both(data_dir: Path, port: int, happenings: "SimpleQueue[Happening]", *, as_json: bool) -> None:
+    def on_line(name: str, text: str) -> None:
+        click.echo(f"{name:9} | {render.clean(text)}", err=True)
+
+    def on_exit(name: str, code: int) -> None:
+        happenings.put(("ended", name, code))
+
+    dashboard_options = (
+        "dashboard",
+        "--data-dir",
+        str(data_dir / "dashboard"),
+        "--port",
+        str(port),
+        "--auth",
+        "none",
+    )
+    with ServerProcess("dashboard", dashboard_options, on_line=on_line, on_exit=on_exit) as dashboard:
+        url = dashboard.wait_until_ready()
+        agent_options = (
+            "--name",
+            AGENT_NAME,
+            "--data-dir",
+            str(data_dir / "agent"),
+            "--dashboard-url",
+            url,
+            "--port",
+            "0",
+        )
+        with ServerProcess("agent", ("agent", *agent_options), on_line=on_line, on_exit=on_exit) as agent:
+            agent_url = agent.wait_until_ready()
+            if as_json:
+                render.as_json_line({"dashboard": url, "agent": agent_url})
+            else:
+                render.line(f"listening on {url}")
+            what, name, code = happenings.get()
+            if what == "ended":
+                raise Failure(
+                    f"the {name} ended by itself (exit code {code}); the other is stopped too",
+                    next_step=f"read the lines that begin with {name}, and start again",
+                )

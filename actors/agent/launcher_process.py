@@ -50,6 +50,8 @@ _STATE_FIELD, _GROUP_FIELD, _SESSION_FIELD, _START_FIELD = 0, 2, 3, 19
 """Places in ``/proc/<pid>/stat`` counted from behind the command's name, which may hold anything."""
 
 _IGNORED_BY_SUPERVISORS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGPIPE)
+_RESETTABLE = tuple(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+"""What ignores a signal leaves that to its children: whatever started the agent must not show in commands."""
 
 
 class Command(TypedDict):
@@ -506,7 +508,7 @@ class _Claim(NamedTuple):
 def _become_command(order: Command, claim: _Claim, report: int) -> NoReturn:
     """Claim the marker and run the command in place of this process; never returns."""
     signal.set_wakeup_fd(-1)
-    for number in (*_IGNORED_BY_SUPERVISORS, signal.SIGUSR1, signal.SIGXFSZ):
+    for number in _RESETTABLE:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:

@@ -1,7 +1,7 @@
-"""The facts of a plan and of its instances: what happened, in the past tense, small and frozen.
+"""The facts of plans, of their instances and of locks: what happened, in the past tense, small and frozen.
 
 Facts are the only thing that is stored. Each is recorded with its instant and its cause, at a position in the
-log of its stream (a plan instance, or a plan).
+log of its stream (a plan instance, a plan, or the locks of an environment group).
 """
 
 from typing import Literal, TypeAlias
@@ -199,7 +199,60 @@ class StartSkipped(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=Tru
 
 PlanFact: TypeAlias = PlanPushed | InstanceDue | StartSkipped
 
-Fact: TypeAlias = InstanceFact | PlanFact
+# --- of the locks of an environment group -------------------------------------------------------------------
+
+
+class LockDefined(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """A plan that was pushed says what the lock is; the latest says it for all."""
+
+    name: str
+    count: int
+    exclusive: bool = False
+    environment_group: str | None = None
+
+
+class LockRequested(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """A job is ready and asks for its lock; it waits until the lock is granted."""
+
+    ticket: int
+    """Greater than all before it in the group: who asked first is served first."""
+    lock: str
+    instance_id: UUID
+    job: JobIdentifier
+    context: str | None = None
+    count: int = 1
+    """How much of the lock the job takes."""
+
+
+class LockGranted(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Who asked with that ticket holds the lock from now on."""
+
+    ticket: int
+
+
+class LockWithdrawn(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Who asked with that ticket waits no more."""
+
+    ticket: int
+
+
+class LockReleased(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Who asked with that ticket holds the lock no more."""
+
+    ticket: int
+
+
+class LockReset(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """An operator took the lock from all that held it; those that wait keep their places."""
+
+    lock: str
+    dropped: tuple[int, ...] = ()
+    """The tickets that held it."""
+
+
+LockFact: TypeAlias = LockDefined | LockRequested | LockGranted | LockWithdrawn | LockReleased | LockReset
+
+Fact: TypeAlias = InstanceFact | PlanFact | LockFact
 
 # --- how facts are recorded ---------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent
 
-from ..domain.facts import SCHEMA_VERSION, Cause, Fact, InstanceFact, PlanFact, Recorded
+from ..domain.facts import SCHEMA_VERSION, Cause, Fact, InstanceFact, LockFact, PlanFact, Recorded
 from ..domain.instants import Instant
 
 Upcast: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
@@ -21,7 +21,11 @@ Upcast: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTS: dict[tuple[str, int], Upcast] = {}
 """By the fact's name and the version that is read. Versions without an entry need no change."""
 
-_FACT_TYPES: tuple[type[msgspec.Struct], ...] = (*get_args(InstanceFact), *get_args(PlanFact))
+_FACT_TYPES: tuple[type[msgspec.Struct], ...] = (
+    *get_args(InstanceFact),
+    *get_args(PlanFact),
+    *get_args(LockFact),
+)
 
 
 class UnreadableFact(RuntimeError):

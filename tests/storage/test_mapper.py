@@ -23,6 +23,13 @@ from jobledger.domain.facts import (
     JobInitiated,
     JobStarted,
     KillRequested,
+    LockDefined,
+    LockFact,
+    LockGranted,
+    LockReleased,
+    LockRequested,
+    LockReset,
+    LockWithdrawn,
     PlanFact,
     PlanPushed,
     Recorded,
@@ -139,6 +146,12 @@ FACTS: tuple[Any, ...] = (
     PlanPushed(version=2, plan=PLAN, documents={"eod/plan.json": b"\x00\xff{}"}, previous_agents=("old",)),
     InstanceDue(instance_id=STREAM, version=2, due_at=5),
     StartSkipped(due_at=1, through=9, count=3, reason="window passed", detail="3 in a row"),
+    LockDefined(name="db", count=2, exclusive=True, environment_group="uk"),
+    LockRequested(ticket=7, lock="db", instance_id=STREAM, job="host-load", context="eod", count=2),
+    LockGranted(ticket=7),
+    LockWithdrawn(ticket=8),
+    LockReleased(ticket=7),
+    LockReset(lock="db", dropped=(9, 11)),
 )
 
 
@@ -149,7 +162,7 @@ def _recorded(fact: Any, position: int = 1) -> Recorded:
 
 
 def _names() -> set[str]:
-    return {each.__name__ for each in (*get_args(InstanceFact), *get_args(PlanFact))}
+    return {each.__name__ for each in (*get_args(InstanceFact), *get_args(PlanFact), *get_args(LockFact))}
 
 
 def test_the_facts_of_these_tests_are_of_every_kind() -> None:

@@ -173,7 +173,7 @@ def launcher(host: Host, told: Told) -> Launcher:
 
 
 _SIGNALS_OF_PROGRAMS = sum(1 << number - 1 for number in signal.valid_signals())
-"""As a mask; the C library keeps two signals for itself, which whoever ignores them passes on to all beneath."""
+"""As a mask; the C library keeps two signals for itself, and whoever ignores those hands it down."""
 
 
 # -- running ------------------------------------

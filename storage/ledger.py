@@ -15,9 +15,10 @@ from eventsourcing.domain import EventSourcingError
 from ..domain.facts import Recorded
 from ..domain.instants import Instant
 from . import inbox
-from .committer import Committer
+from .committer import Committer, Committing
 from .engine import Engine, Transaction
 from .event_log import EventLog
+from .group_commit import GroupCommit
 from .inbox import Inbox
 from .mapper import FactMapper
 from .outbox import Outbox
@@ -85,7 +86,14 @@ class Ledger:
     broke during the commit itself.
     """
 
-    def __init__(self, engine: Engine, clock: Callable[[], Instant] = system_clock) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Callable[[], Instant] = system_clock,
+        *,
+        committer: Callable[[GroupCommit], Committing] = Committer,
+    ) -> None:
+        """``committer``: who has the groups of requests written; by default a thread of its own."""
         self._engine = engine
         self._clock = clock
         self._mapper = FactMapper()
@@ -99,7 +107,7 @@ class Ledger:
 
         It runs on the committing thread: it must be quick, and must not store anything itself.
         """
-        self._committer = Committer(engine, clock, self._announce)
+        self._committer = committer(GroupCommit(engine, clock, self._announce))
 
     @classmethod
     def open(

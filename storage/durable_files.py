@@ -173,6 +173,15 @@ def write_whole(files: Files, descriptor: int, data: bytes, offset: int) -> None
         offset += taken
 
 
+def read_whole(path: Path, files: Files = OS_FILES) -> bytes:
+    """The file's content; raises ``OSError``, of which ``FileNotFoundError`` when there is none."""
+    descriptor = files.open(path)
+    try:
+        return files.read(descriptor, 0, files.size(descriptor))
+    finally:
+        files.close(descriptor)
+
+
 class GrowingFile:
     """A file that grows by whole writes: each is durable when ``append`` returns, or leaves no trace.
 

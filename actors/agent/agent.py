@@ -1,7 +1,6 @@
 """An agent put together: its logs, its stores, the launcher and the actors between them."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,25 +9,21 @@ import pykka
 import structlog
 
 from ...domain.messages import Initiation, ProvisionedJobs, PublishedInstance
-from ...storage.durable_files import OS_FILES
 from ...storage.segment_log import SegmentLog
-from ..pool import ActorPool
-from ..timers import Clock, Timers
+from ..timers import Clock
 from .acceptance import Acceptance
 from .board import RunBoard, RunRow
 from .config import AgentConfig
 from .dead_letters import DeadLetters
 from .environment import OutputPaths
 from .file_marks import FileMarks
-from .file_notices import FileSystemNotices
 from .file_watchers import FileWatchersActor, ReadWatchers, RefreshWatchers, ReleaseWatchers
 from .fire_marks import FireMarks
-from .host import host_name, host_zone
+from .host import THIS_HOST, Host, host_zone
 from .instance_store import InstanceStore
 from .intake import Accepted, Intake
 from .job_queue import Surroundings
 from .job_queues import JobQueues
-from .launcher import Launcher
 from .orders import Order
 from .outbound import OutboundActor, OutboundDoor, ReadOutbound
 from .ports import Announcement, DashboardClient
@@ -54,7 +49,15 @@ _ASK_SECONDS = 10.0
 class Agent:
     """One agent. ``start`` once, ``close`` once; everything else from any thread in between."""
 
-    def __init__(self, config: AgentConfig, *, client: DashboardClient, clock: Clock, version: str) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        *,
+        client: DashboardClient,
+        clock: Clock,
+        version: str,
+        host: Host = THIS_HOST,
+    ) -> None:
         """Open what is on disk and find out what has become of what ran.
 
         Raises ``LogInUse`` when another process serves the directory, ``LogCorrupted``, ``OSError``.
@@ -63,16 +66,18 @@ class Agent:
         self._clock = clock
         self._client = client
         self._version = version
-        self._host = host_name()
+        self._host = host
+        files = host.files
         self._zone = host_zone() if config.time_zone is None else host_zone({"TZ": config.time_zone})
         self._url = ""
         self._started = False
         self._instances_known = False
         data = config.data_dir
         for directory in (data, data / "jobs", data / "output"):
-            OS_FILES.make_directory(directory)
+            files.make_directory(directory)
         self._logs = [
-            SegmentLog.open(data / "log" / name)[0] for name in ("inbound", "outbound", "dead-letters")
+            SegmentLog.open(data / "log" / name, files=files)[0]
+            for name in ("inbound", "outbound", "dead-letters")
         ]
         inbound, outbound, dead_letters = self._logs
         self._door = OutboundDoor()
@@ -82,23 +87,23 @@ class Agent:
         self._reports = Reports(outbound, self._door.wake)
         self._dead_letters = DeadLetters(dead_letters)
         self._intake = Intake(inbound, self._enqueue)
-        self._provision = ProvisionStore(data / "provisioned.json", self._refresh)
-        self._instances = InstanceStore(data / "instances", self._refresh)
+        self._provision = ProvisionStore(data / "provisioned.json", self._refresh, files)
+        self._instances = InstanceStore(data / "instances", self._refresh, files)
         self._acceptance = Acceptance(config.name, self._intake, self._provision, self._zone)
-        self._marks = FireMarks(data / "fires.json")
+        self._marks = FireMarks(data / "fires.json", files)
         self._marks.bring_forward(self._reports.reported(self._marks.reported_through))
-        self._file_marks = FileMarks(data / "files.json")
+        self._file_marks = FileMarks(data / "files.json", files)
         self._preparation = Preparation(
             agent=config.name,
             output_dir=(data / "output").resolve(),
             jobs_dir=(data / "jobs").resolve(),
-            own_environment=os.environ,
+            own_environment=host.environment,
             inherited=config.environment,
             timeout_minutes=config.timeout_minutes,
         )
-        self._timers = Timers(clock)
-        self._pool = ActorPool(_POOL_THREADS, name="agent")
-        self._launcher = Launcher(
+        self._timers = host.timers(clock)
+        self._pool = host.pool(_POOL_THREADS)
+        self._launcher = host.launcher(
             data / "runs",
             on_started=self._queues.on_started,
             on_finished=self._queues.on_finished,
@@ -118,9 +123,7 @@ class Agent:
             alarms=self._timers,
             clock=self._clock,
         )
-        before = find_what_was(
-            self._intake, self._reports, self._launcher, self._slots, self.config.data_dir / "runs"
-        )
+        before = find_what_was(self._intake, self._reports, self._launcher, self._slots)
         for ended in before.ended:
             self._retirement.tell(ended)
         self._queues.open(self._surroundings(), before.orders)
@@ -153,7 +156,7 @@ class Agent:
         return SchedulesActor.start(
             pool=self._pool,
             agent=self.config.name,
-            host=self._host,
+            host=self._host.name,
             instances=self._instances,
             provision=self._provision,
             marks=self._marks,
@@ -169,7 +172,7 @@ class Agent:
     def _start_file_watchers(self) -> "pykka.ActorRef[FileWatchersActor]":
         return FileWatchersActor.start(
             agent=self.config.name,
-            host=self._host,
+            host=self._host.name,
             instances=self._instances,
             provision=self._provision,
             marks=self._file_marks,
@@ -177,7 +180,8 @@ class Agent:
             alarms=self._timers,
             clock=self._clock,
             zone=self._zone,
-            open_notices=FileSystemNotices,
+            open_notices=self._host.notices,
+            places=self._host.places,
             on_failed=lambda: self._timers.set(
                 "restart file watchers", self._clock() + _RESTART_MS, self._restart_file_watchers
             ),
@@ -205,7 +209,7 @@ class Agent:
             alarms=self._timers,
             clock=self._clock,
             zone=self._zone,
-            reporter=RunReporter(self.config.name, self._host),
+            reporter=RunReporter(self.config.name, self._host.name),
             preparation=self._preparation,
             retirement=self._retirement,
         )
@@ -354,7 +358,7 @@ class Agent:
             name=self.config.name,
             url=self._url,
             version=self._version,
-            host=self._host,
+            host=self._host.name,
             running=running,
             queued=queued,
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...storage.durable_files import OS_FILES, Files, write_durably
+from ...storage.durable_files import OS_FILES, Files, read_whole, write_durably
 from .file_search import FoundFile
 from .fire_marks import MarkKey, MarksDamaged
 
@@ -40,7 +40,7 @@ class FileMarks:
         """Raises ``MarksDamaged`` and ``OSError``."""
         self._file = file
         self._files = files
-        stored = _read(file)
+        stored = _read(file, files)
         self._seen = {
             MarkKey(each.instance_id, each.job): {found.path: found for found in each.files}
             for each in stored.seen
@@ -64,9 +64,9 @@ class FileMarks:
         write_durably(self._file, msgspec.json.encode(_File(seen, self.moving)), self._files)
 
 
-def _read(file: Path) -> _File:
+def _read(file: Path, files: Files) -> _File:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=_File)
+        return msgspec.json.decode(read_whole(file, files), type=_File)
     except FileNotFoundError:
         return _File([], [])
     except msgspec.DecodeError as error:

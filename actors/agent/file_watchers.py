@@ -22,9 +22,9 @@ from ...storage.segment_log import SegmentLogError
 from ..timers import Clock
 from .backoff import pause_ms
 from .file_marks import Arrival, FileMarks
-from .file_moves import finish, free_target, move
 from .file_notices import Notices
-from .file_search import FoundFile, PatternInvalid, in_order, literal_roots, look, searches
+from .file_places import HOST_PLACES, FilePlaces
+from .file_search import FoundFile, PatternInvalid, in_order, literal_roots, searches
 from .fire_marks import MarkKey
 from .instance_store import InstanceStore
 from .ports import Alarms
@@ -97,6 +97,7 @@ class FileWatchersActor(pykka.ThreadingActor):
         zone: ZoneInfo,
         open_notices: Callable[[Callable[[], None]], Notices],
         on_failed: Callable[[], None],
+        places: FilePlaces = HOST_PLACES,
     ) -> None:
         """``on_failed``: this actor is no more; one that replaces it begins from what is on disk."""
         super().__init__()
@@ -111,6 +112,7 @@ class FileWatchersActor(pykka.ThreadingActor):
         self._zone = zone
         self._notices = open_notices(telling(self.actor_ref, FilesChanged()))
         self._on_failed = on_failed
+        self._places = places
         self._released = False
         self._roots: set[Path] = set()
         self._watchers: dict[tuple[str, str], _Watcher] = {}
@@ -247,7 +249,8 @@ class FileWatchersActor(pykka.ThreadingActor):
             key = MarkKey(instance.instance_id, watcher.job.identifier)
             try:
                 for search in searches(watcher.job, instance.parameters):
-                    found += [(key, file) for file in look(search, max(watcher.job.directory_depth, 1))]
+                    depth = max(watcher.job.directory_depth, 1)
+                    found += [(key, file) for file in self._places.look(search, depth)]
             except (PatternInvalid, OSError) as error:
                 self._last_error = str(error)
                 _log.warning("file watcher cannot look", job=watcher.job.name, error=str(error))
@@ -270,12 +273,13 @@ class FileWatchersActor(pykka.ThreadingActor):
                 job=watcher.job.name,
                 keys=tuple(keys),
                 files=files,
-                targets=tuple(str(free_target(Path(file.path), Path(directory or ""), now)) for file in files)
-                if moves
-                else (),
+                targets=self._targets(files, directory or "", now) if moves else (),
             )
             for files, keys in by_files.items()
         ]
+
+    def _targets(self, files: tuple[FoundFile, ...], directory: str, now: Instant) -> tuple[str, ...]:
+        return tuple(str(self._places.free_target(Path(file.path), Path(directory), now)) for file in files)
 
     # -- reporting -------------------------------------------------------------------------------------------
 
@@ -292,7 +296,7 @@ class FileWatchersActor(pykka.ThreadingActor):
         done = []
         for file, target in zip(arrival.files, arrival.targets, strict=True):
             try:
-                move(Path(file.path), Path(target))
+                self._places.move(Path(file.path), Path(target))
             except OSError as error:
                 self._last_error = str(error)
                 _log.warning("file not moved", file=file.path, target=target, error=str(error))
@@ -323,7 +327,7 @@ class FileWatchersActor(pykka.ThreadingActor):
         """After a crash or a full disk: tell of files that have been moved, forget those that have not."""
         for arrival in list(self._marks.moving):
             pairs = list(zip(arrival.files, arrival.targets, strict=True))
-            done = [(file, target) for file, target in pairs if finish(Path(file.path), Path(target))]
+            done = [each for each in pairs if self._places.finish(Path(each[0].path), Path(each[1]))]
             self._marks.moving.remove(arrival)
             job = self._provision.find(arrival.plan, arrival.job)
             if not done or not isinstance(job, FileJob):

@@ -7,7 +7,7 @@ import msgspec
 
 from ...domain.instants import Instant
 from ...domain.messages import ProcessEvent
-from ...storage.durable_files import OS_FILES, Files, write_durably
+from ...storage.durable_files import OS_FILES, Files, read_whole, write_durably
 
 _KEPT_MS = 48 * 3_600_000
 """How long the marks of an instance that is not armed are kept: it may be armed again."""
@@ -48,7 +48,7 @@ class FireMarks:
         """Raises ``MarksDamaged`` and ``OSError``."""
         self._file = file
         self._files = files
-        stored = _read(file)
+        stored = _read(file, files)
         self._marks = {MarkKey(each.instance_id, each.job): each.at for each in stored.marks}
         self.reported_through = stored.reported_through
         """The marks know of all events up to this position of the outbound log."""
@@ -94,9 +94,9 @@ class FireMarks:
         self._dirty = False
 
 
-def _read(file: Path) -> _File:
+def _read(file: Path, files: Files) -> _File:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=_File)
+        return msgspec.json.decode(read_whole(file, files), type=_File)
     except FileNotFoundError:
         return _File(0, [])
     except msgspec.DecodeError as error:

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 
 from ...domain.messages import PublishedInstance
-from ...storage.durable_files import OS_FILES, Files, write_durably
+from ...storage.durable_files import OS_FILES, Files, read_whole, write_durably
 from .markers import safe_name
 
 _log = structlog.get_logger(__name__)
@@ -29,7 +29,8 @@ class InstanceStore:
         self._changed: dict[str, int] | None = None
         """Since a mark that is still out, by number."""
         files.make_directory(directory)
-        found = [_read(path) for path in sorted(directory.glob(f"*{_SUFFIX}"))]
+        names = sorted(name for name in files.list_directory(directory) if name.endswith(_SUFFIX))
+        found = [_read(directory / name, files) for name in names]
         self._instances = {each.instance_id: each for each in found if each is not None}
 
     def save(self, instances: Sequence[PublishedInstance]) -> None:
@@ -111,10 +112,10 @@ class InstanceStore:
         return self._directory / f"{safe_name(instance_id)}{_SUFFIX}"
 
 
-def _read(path: Path) -> PublishedInstance | None:
+def _read(path: Path, files: Files) -> PublishedInstance | None:
     """A damaged file is no loss: the dashboard tells all that is active before anything fires."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=PublishedInstance)
+        return msgspec.json.decode(read_whole(path, files), type=PublishedInstance)
     except msgspec.DecodeError as error:
         _log.error("file of an armed instance cannot be read", file=str(path), error=str(error))
         return None

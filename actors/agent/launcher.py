@@ -39,6 +39,7 @@ from .markers import (
     StartedRecord,
     classify,
     decode_result,
+    initiation_ids,
     marker_path,
     request_kill,
 )
@@ -160,6 +161,13 @@ class Launcher:
                 self._by_pid[state.started.pid] = initiation_id
             self._settle_soon(run)
         return state
+
+    def known(self) -> list[str]:
+        """The initiations that have a readable marker.
+
+        :raises OSError: if the directory or a marker cannot be read.
+        """
+        return initiation_ids(self._runs_dir)
 
     def kill(self, initiation_id: str, *, force: bool) -> bool:
         """Signal a command's whole process group: SIGKILL if forced, else SIGTERM; whether it is running.

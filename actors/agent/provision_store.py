@@ -9,7 +9,7 @@ import msgspec
 
 from ...domain.messages import ProvisionedJobs
 from ...domain.plan import CommandJob, FileJob, ScheduleJob
-from ...storage.durable_files import OS_FILES, Files, write_durably
+from ...storage.durable_files import OS_FILES, Files, read_whole, write_durably
 
 AgentJob: TypeAlias = CommandJob | ScheduleJob | FileJob
 
@@ -27,7 +27,7 @@ class ProvisionStore:
         self._files = files
         self._on_change = on_change
         self._lock = threading.Lock()
-        self._plans = _read(file)
+        self._plans = _read(file, files)
 
     def replace(self, provisioned: Sequence[ProvisionedJobs]) -> None:
         """Replace the jobs of these plans, durably, all or none; raises ``OSError``."""
@@ -66,9 +66,9 @@ def _by_name(jobs: Sequence[AgentJob]) -> dict[str, AgentJob]:
     return {job.name: job for job in jobs}
 
 
-def _read(file: Path) -> dict[str, dict[str, AgentJob]]:
+def _read(file: Path, files: Files) -> dict[str, dict[str, AgentJob]]:
     try:
-        provisioned = msgspec.json.decode(file.read_bytes(), type=list[ProvisionedJobs])
+        provisioned = msgspec.json.decode(read_whole(file, files), type=list[ProvisionedJobs])
     except FileNotFoundError:
         return {}
     except msgspec.DecodeError as error:

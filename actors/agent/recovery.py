@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from .intake import Accepted, Intake
 from .launcher import Launcher
-from .markers import Running, initiation_ids
+from .markers import Running
 from .orders import Order
 from .reports import Reports
 from .retirement import Retire
@@ -24,15 +23,13 @@ class Before:
     """Whose end is reported already."""
 
 
-def find_what_was(
-    intake: Intake, reports: Reports, launcher: Launcher, slots: Slots, runs_dir: Path
-) -> Before:
+def find_what_was(intake: Intake, reports: Reports, launcher: Launcher, slots: Slots) -> Before:
     """Look everything up, and have what runs watched, before anything new can start.
 
     Raises ``OSError`` when a marker cannot be looked at, and ``LogCorrupted``.
     """
     pending = intake.pending()
-    _forget_orphans(launcher, runs_dir, {each.initiation.id for each in pending})
+    _forget_orphans(launcher, {each.initiation.id for each in pending})
     reported = _reported(reports, pending)
     before = Before([], [])
     for accepted in pending:
@@ -57,8 +54,8 @@ def _reported(reports: Reports, pending: Sequence[Accepted]) -> set[str]:
     return {event.id for event in events if event.id is not None and event.initiation_id in wanted}
 
 
-def _forget_orphans(launcher: Launcher, runs_dir: Path, pending: set[str]) -> None:
+def _forget_orphans(launcher: Launcher, pending: set[str]) -> None:
     """Markers whose initiation was acknowledged just before they could be deleted."""
-    for initiation_id in initiation_ids(runs_dir):
+    for initiation_id in launcher.known():
         if initiation_id not in pending:
             launcher.forget(initiation_id)

@@ -23,15 +23,14 @@ from ...domain.messages import DryRun, ProcessEvent
 from ...domain.plan import JobPlan
 from ...domain.plan_log import PlanState, plan_stream
 from ...domain.validation import Problem, validate
-from ...storage.ledger import Ledger
 from ...storage.records import Inbound, InboxEntry, InstanceRow, Page, PlanRow
-from ..pool import ActorPool
-from ..timers import Clock, Timers
+from ..timers import Clock
 from .active_instances import ActiveInstance, ActiveInstances
 from .agents import Agents, AgentView
 from .changes import Changes
 from .deliveries import Delivery
 from .errors import UnknownName
+from .host import THIS_HOST, Host
 from .instance_actor import (
     CatchUp,
     Heard,
@@ -113,17 +112,18 @@ class Dashboard:
         *,
         open_transport: Callable[[str], AgentTransport],
         clock: Clock,
+        host: Host = THIS_HOST,
     ) -> None:
         self.config = config
         self.clock = clock
         self.ready = False
-        self.ledger = Ledger.open(config.database_url, config.data_dir)
+        self.ledger = host.ledger(config.database_url, config.data_dir)
         self._topologies = Topologies(self.ledger)
         self._logs = InstanceLog(self.ledger, self._topologies)
         self._active = ActiveInstances(self._topologies)
-        self._timers = Timers(clock)
+        self._timers = host.timers(clock)
         self._changes = Changes()
-        self._pool = ActorPool(config.threads)
+        self._pool = host.pool(config.threads)
         self._retries: dict[UUID, int] = {}
         self._plans_lock = threading.Lock()
         self._plans: dict[str, pykka.ActorRef[PlanActor]] = {}

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import pykka
 import pytest
 from agent_rig import AGENT, WAIT_SECONDS, ManualTime
-from jobledger.actors.agent import file_watchers
 from jobledger.actors.agent.file_marks import FileMarks
 from jobledger.actors.agent.file_moves import move
 from jobledger.actors.agent.file_notices import FileSystemNotices
+from jobledger.actors.agent.file_places import HOST_PLACES
 from jobledger.actors.agent.file_search import PatternInvalid, look, searches
 from jobledger.actors.agent.file_watchers import (
     FilesChanged,
@@ -331,7 +331,7 @@ def test_a_crash_around_the_move_neither_loses_nor_doubles_the_event(
 
     bench.put("a.csv", "12345")
     with monkeypatch.context() as patched:
-        patched.setattr(file_watchers, "move", crash)
+        patched.setattr(HOST_PLACES, "move", crash)
         with pytest.raises((pykka.ActorDeadError, SystemError)):
             bench.pass_time(5 * MINUTE)
     bench.restart()

@@ -21,6 +21,14 @@ class _Fact(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=Fa
     pass
 
 
+class FactOfPlan(_Fact, frozen=True, omit_defaults=True, kw_only=True):
+    """Told in the log of a plan."""
+
+
+class FactOfLocks(_Fact, frozen=True, omit_defaults=True, kw_only=True):
+    """Told in the log of an environment group's locks."""
+
+
 class _JobFact(_Fact, frozen=True, omit_defaults=True, kw_only=True):
     job: JobIdentifier
     context: str | None = None
@@ -30,9 +38,7 @@ class _JobFact(_Fact, frozen=True, omit_defaults=True, kw_only=True):
 # --- of a plan instance -------------------------------------------------------------------------------------
 
 
-class InstanceStarted(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """An instance of one version of a plan began; always the first fact of its log."""
-
+class _Beginning(_Fact, frozen=True, omit_defaults=True, kw_only=True):
     plan: str
     plan_version: int
     due_at: Instant | None = None
@@ -45,6 +51,79 @@ class InstanceStarted(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=
     parameters: dict[str, str] = {}
     dry_run: DryRun | None = None
     schedules_disabled: bool = False
+    until_ended: bool = False
+    """Neither the clock nor its completion ends it, only a person does."""
+    commands_held: bool = False
+    """Every command job begins on hold."""
+
+
+class InstancePrepared(_Beginning, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """An instance exists ahead of its start; if there is one, it is the first fact of its log."""
+
+
+class InstanceStarted(_Beginning, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """An instance of one version of a plan began: the first fact of its log, unless it was prepared.
+
+    Of a prepared instance it repeats what that fact said and what was changed since.
+    """
+
+
+class JobHeld(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The job does not start before it is released; it has left the queue of its lock."""
+
+
+class JobReleased(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The job may start again."""
+
+
+class InitiationKept(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """A held job became ready; it starts when it is released."""
+
+    catalyst: Catalyst | None = None
+
+
+class InitiationDropped(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """What had made a held job ready was reset: it is not ready any more."""
+
+
+class JobSkipped(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The job will be passed over."""
+
+
+class JobEnabled(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The job will not be passed over any more, and waits."""
+
+
+class JobPassedOver(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """A skipped job's turn came: it counts as complete and did not run."""
+
+    catalyst: Catalyst | None = None
+
+
+class JobReset(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The job waits as if it had not run."""
+
+
+class ErrorAcknowledged(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Somebody accepted the job's failure, or the one to come."""
+
+    ticket: str | None = None
+
+
+class DependantsFired(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """What the success of a failed job would have started is started."""
+
+
+class JobLockQueued(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The job is ready and waits for its lock."""
+
+    lock: str
+    ticket: int
+    """Its place in the queue: of two tickets of an environment group the lower came first."""
+    parameters: dict[str, str] = {}
+    """Given when it was submitted by hand."""
+    catalyst: Catalyst | None = None
+    by_hand: bool = False
 
 
 class JobInitiated(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -58,6 +137,8 @@ class JobInitiated(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=
     catalyst: Catalyst | None = None
     by_hand: bool = False
     dry_run: DryRun | None = None
+    lock_ticket: int | None = None
+    """By which it holds its lock."""
 
 
 class JobStarted(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -114,7 +195,15 @@ class FireSkipped(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=T
 class EventIgnored(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """An inbound event changed nothing, and why: nothing is dropped in silence."""
 
-    reason: Literal["duplicate", "late", "unknown job", "unknown context", "instance ended", "not applicable"]
+    reason: Literal[
+        "duplicate",
+        "late",
+        "unknown job",
+        "unknown context",
+        "instance prepared",
+        "instance ended",
+        "not applicable",
+    ]
     job: JobIdentifier | None = None
     event_id: str | None = None
 
@@ -132,12 +221,44 @@ class KillRequested(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag
     initiation: int
     agent: str
     pid: int | None = None
+    force: bool = False
+
+
+class ParametersSet(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Later initiations use these values."""
+
+    parameters: dict[str, str]
+    context: str | None = None
+    """The only context that they are for; ``None``: the whole instance."""
+    agents: tuple[str, ...] = ()
+    """Those whose file watchers may use them."""
+
+
+class SchedulesDisabled(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """What schedules fire is ignored, except by hand."""
+
+    agents: tuple[str, ...] = ()
+
+
+class SchedulesEnabled(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """What schedules fire counts."""
+
+    agents: tuple[str, ...] = ()
+
+
+class RunsUntilEnded(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Only a person ends the instance."""
+
+    agents: tuple[str, ...] = ()
+
+
+EndReason: TypeAlias = Literal["by hand", "window closed", "complete"]
 
 
 class InstanceEnded(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """Nothing more happens in this instance; agents are to forget it."""
 
-    reason: Literal["by hand", "window closed", "complete"]
+    reason: EndReason
     agents: tuple[str, ...] = ()
 
 
@@ -150,7 +271,19 @@ class EventParked(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True
 
 
 InstanceFact: TypeAlias = (
-    InstanceStarted
+    InstancePrepared
+    | InstanceStarted
+    | JobHeld
+    | JobReleased
+    | InitiationKept
+    | InitiationDropped
+    | JobSkipped
+    | JobEnabled
+    | JobPassedOver
+    | JobReset
+    | ErrorAcknowledged
+    | DependantsFired
+    | JobLockQueued
     | JobInitiated
     | JobStarted
     | JobCompleted
@@ -159,6 +292,10 @@ InstanceFact: TypeAlias = (
     | EventIgnored
     | GlobalEventRaised
     | KillRequested
+    | ParametersSet
+    | SchedulesDisabled
+    | SchedulesEnabled
+    | RunsUntilEnded
     | InstanceEnded
     | EventParked
 )
@@ -166,7 +303,7 @@ InstanceFact: TypeAlias = (
 # --- of a plan ----------------------------------------------------------------------------------------------
 
 
-class PlanPushed(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class PlanPushed(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """A new version of the plan was accepted."""
 
     version: int
@@ -177,7 +314,7 @@ class PlanPushed(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True)
     """Agents that the version before named and this one does not: they are to drop the plan's jobs."""
 
 
-class InstanceDue(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class InstanceDue(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """The plan's clock struck (or somebody asked) and an instance was started."""
 
     instance_id: UUID
@@ -185,7 +322,7 @@ class InstanceDue(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True
     due_at: Instant | None = None
 
 
-class StartSkipped(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class StartSkipped(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """One or several due starts in a row did not happen, and why."""
 
     due_at: Instant
@@ -202,7 +339,7 @@ PlanFact: TypeAlias = PlanPushed | InstanceDue | StartSkipped
 # --- of the locks of an environment group -------------------------------------------------------------------
 
 
-class LockDefined(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class LockDefined(FactOfLocks, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """A plan that was pushed says what the lock is; the latest says it for all."""
 
     name: str
@@ -211,7 +348,7 @@ class LockDefined(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True
     environment_group: str | None = None
 
 
-class LockRequested(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class LockRequested(FactOfLocks, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """A job is ready and asks for its lock; it waits until the lock is granted."""
 
     ticket: int
@@ -224,25 +361,25 @@ class LockRequested(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=Tr
     """How much of the lock the job takes."""
 
 
-class LockGranted(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class LockGranted(FactOfLocks, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """Who asked with that ticket holds the lock from now on."""
 
     ticket: int
 
 
-class LockWithdrawn(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class LockWithdrawn(FactOfLocks, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """Who asked with that ticket waits no more."""
 
     ticket: int
 
 
-class LockReleased(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class LockReleased(FactOfLocks, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """Who asked with that ticket holds the lock no more."""
 
     ticket: int
 
 
-class LockReset(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class LockReset(FactOfLocks, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """An operator took the lock from all that held it; those that wait keep their places."""
 
     lock: str

@@ -5,7 +5,7 @@ any past state can be kept or compared. What only follows from the statuses of t
 gates, the statuses of contexts) is kept up to date by increments and is never stored.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from uuid import UUID
 
 import msgspec
@@ -15,72 +15,29 @@ from msgspec.structs import replace
 from .facts import (
     EventIgnored,
     EventParked,
+    FactOfLocks,
+    FactOfPlan,
     FireSkipped,
     GlobalEventRaised,
     InstanceEnded,
+    InstancePrepared,
     InstanceStarted,
-    JobCompleted,
-    JobFailed,
     JobInitiated,
-    JobStarted,
-    KillRequested,
+    ParametersSet,
     Recorded,
+    RunsUntilEnded,
+    SchedulesDisabled,
+    SchedulesEnabled,
 )
 from .instants import Instant
-from .messages import DryRun, Outcome
-from .status import ENDED, ContextStatus, JobStatus
-from .topology import NOWHERE, Counters, Topology, Unit
+from .job_state import UNTOUCHED, JobFact, JobState, job_after
+from .messages import DryRun
+from .rollup import Counts, roll_up
+from .status import ENDED, PREPARED, ContextStatus, JobStatus
+from .topology import Counters, Topology, Unit
 
 STATE_SCHEMA = 1
 """Of the stored form of a state; a snapshot of another schema is not read, the log is."""
-
-
-class JobState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
-    """One job instance: its status and its latest execution."""
-
-    status: JobStatus = JobStatus.WAITING
-    initiated: bool = False
-    """An initiation was raised and has not been reset."""
-    acknowledged: bool = False
-    """An operator accepted its ERROR."""
-    killed: bool = False
-    initiation: int = 0
-    """The number of the latest initiation; 0 before the first."""
-    closed: bool = False
-    """The latest execution is finished: whatever comes late for it changes nothing."""
-    fired_at: Instant | None = None
-    started_at: Instant | None = None
-    finished_at: Instant | None = None
-    return_code: int | None = None
-    pid: int | None = None
-    output_path: str | None = None
-    error_path: str | None = None
-    details: str | None = None
-
-    @property
-    def satisfied(self) -> bool:
-        """Whether dependencies count it: complete, passed over, or in error and acknowledged."""
-        return self.status in _SATISFIED or (self.status is JobStatus.ERROR and self.acknowledged)
-
-    @property
-    def finished(self) -> bool:
-        """Whether its context need not wait for it any more."""
-        return self.status is JobStatus.SKIPPED or self.satisfied
-
-    @property
-    def in_error(self) -> bool:
-        """Whether its context shows ERROR for it."""
-        return self.status is JobStatus.ERROR and not self.acknowledged
-
-    @property
-    def active(self) -> bool:
-        """Whether its context shows at least RUNNING for it."""
-        return self.status in _ACTIVE or self.acknowledged
-
-
-_SATISFIED = frozenset({JobStatus.COMPLETE, JobStatus.SKIPPED_COMPLETE})
-_ACTIVE = frozenset({JobStatus.RUNNING, JobStatus.COMPLETE, JobStatus.LOCK_QUEUED})
-UNTOUCHED = JobState()
 
 
 class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,7 +48,10 @@ class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
     position: int
     plan_version: int
     started_at: Instant
+    """When it began; before that, when it is to begin."""
     updated_at: Instant
+    prepared: bool = False
+    """It exists ahead of its start and takes no events yet."""
     due_at: Instant | None = None
     ends_at: Instant | None = None
     ended_at: Instant | None = None
@@ -100,7 +60,13 @@ class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
     environment_group: str | None = None
     parameters: dict[str, str] = {}
     dry_run: DryRun | None = None
+    context_parameters: Map[str, dict[str, str]] = Map()
+    """Set for one context of the instance, by its name."""
     schedules_disabled: bool = False
+    until_ended: bool = False
+    """Neither the clock nor its completion ends it, only a person does."""
+    commands_held: bool = False
+    """Every command job began on hold."""
     initiations: int = 0
     """How many were raised so far; the next one's number is one more."""
     raised: int = 0
@@ -128,12 +94,23 @@ class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def status(self) -> str:
-        """The root context's status, or ENDED."""
-        return ENDED if self.ended else self.context_status(0).value
+        """The root context's status; PREPARED before the start, ENDED after the end."""
+        if self.ended:
+            return ENDED
+        return PREPARED if self.prepared else self.context_status(0).value
 
     def job(self, unit: int) -> JobState:
         """The state of a unit's job."""
         return self.jobs.get(unit, UNTOUCHED)
+
+    def set_for(self, unit: Unit) -> dict[str, str]:
+        """The parameters set on the instance, as a unit sees them: the nearest context wins."""
+        if not self.context_parameters:
+            return self.parameters
+        values = dict(self.parameters)
+        for name in self.topology.path_to(unit):
+            values.update(self.context_parameters.get(name, {}))
+        return values
 
     def context_counters(self, context: int) -> Counters:
         """The counters that a context's status is derived from."""
@@ -170,15 +147,17 @@ class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
 def begin(topology: Topology, recorded: Recorded) -> InstanceState:
     """The state after the first fact of an instance's log."""
     fact = recorded.fact
-    if not isinstance(fact, InstanceStarted):
-        raise TypeError(f"the log of an instance begins with InstanceStarted, not {type(fact).__name__}")
-    return InstanceState(
+    if not isinstance(fact, InstancePrepared | InstanceStarted):
+        raise TypeError(f"the log of an instance cannot begin with {type(fact).__name__}")
+    prepared = isinstance(fact, InstancePrepared)
+    state = InstanceState(
         instance_id=recorded.originator_id,
         topology=topology,
         position=recorded.position,
         plan_version=fact.plan_version,
-        started_at=recorded.at,
+        started_at=fact.due_at if prepared and fact.due_at is not None else recorded.at,
         updated_at=recorded.at,
+        prepared=prepared,
         due_at=fact.due_at,
         ends_at=fact.ends_at,
         agents=fact.agents,
@@ -186,7 +165,15 @@ def begin(topology: Topology, recorded: Recorded) -> InstanceState:
         parameters=fact.parameters,
         dry_run=fact.dry_run,
         schedules_disabled=fact.schedules_disabled,
+        until_ended=fact.until_ended,
+        commands_held=fact.commands_held,
     )
+    for unit in topology.skipped_from_the_start:
+        state = with_job(state, unit, JobState(status=JobStatus.SKIPPED, skipped=True))
+    held = topology.commands if fact.commands_held else topology.held_from_the_start
+    for unit in held:
+        state = with_job(state, unit, JobState(status=JobStatus.ON_HOLD))
+    return _disabled(state) if fact.schedules_disabled else state
 
 
 def evolve(state: InstanceState, recorded: Recorded) -> InstanceState:
@@ -200,28 +187,79 @@ def evolve(state: InstanceState, recorded: Recorded) -> InstanceState:
         )
     fact = recorded.fact
     match fact:
-        case JobStarted() | JobCompleted() | JobFailed() | JobInitiated():
-            unit = _unit(state, fact.job, fact.context)
-            state = with_job(state, unit, _job_after(state.job(unit.index), fact, recorded.at))
-            if isinstance(fact, JobInitiated):
-                state = replace(state, initiations=max(state.initiations, fact.initiation))
-        case GlobalEventRaised(job=job):
-            unit = _unit(state, job, None)
-            state = with_job(state, unit, replace(state.job(unit.index), initiated=True))
+        case JobInitiated():
+            state = _with_fact(state, fact, recorded.at)
+            state = replace(state, initiations=max(state.initiations, fact.initiation))
+        case GlobalEventRaised():
+            state = _with_fact(state, fact, recorded.at)
             state = replace(state, raised=state.raised + 1)
-        case InstanceEnded(reason=reason):
-            state = replace(state, ended_at=recorded.at, end_reason=reason)
-        case EventIgnored() | FireSkipped() | EventParked() | KillRequested():
+        case EventIgnored() | FireSkipped() | EventParked():
             # These are told and change no job.
             state = replace(state, position=recorded.position)
+        case InstancePrepared():
+            raise ValueError(f"instance {state.instance_id} was prepared before")
+        case InstanceStarted() | InstanceEnded() | ParametersSet() | SchedulesDisabled() | SchedulesEnabled():
+            state = _with_instance_fact(state, fact, recorded.at)
+        case RunsUntilEnded():
+            state = replace(state, until_ended=True, ends_at=None)
+        case FactOfPlan() | FactOfLocks():
+            raise ValueError(f"{type(fact).__name__} is no fact of a plan instance")
         case _:
-            raise ValueError(f"{type(fact).__name__} is no fact of a plan instance that goes on")
+            state = _with_fact(state, fact, recorded.at)
     seen = state.seen
     if (event_id := getattr(fact, "event_id", None)) is not None:
         seen = seen.set(event_id, recorded.position)
     if (key := recorded.cause.key) is not None and (order := order_id(key)) not in seen:
         seen = seen.set(order, recorded.position)
     return replace(state, position=recorded.position, updated_at=recorded.at, seen=seen)
+
+
+def _with_fact(state: InstanceState, fact: JobFact, at: Instant) -> InstanceState:
+    unit = state.topology.unit_of(fact.job, fact.context)
+    if unit is None:
+        raise ValueError(f"plan {state.plan} version {state.plan_version} has no job {fact.job}")
+    return with_job(state, unit, job_after(state.job(unit.index), fact, at))
+
+
+def _with_instance_fact(
+    state: InstanceState,
+    fact: InstanceStarted | InstanceEnded | ParametersSet | SchedulesDisabled | SchedulesEnabled,
+    at: Instant,
+) -> InstanceState:
+    match fact:
+        case InstanceStarted():
+            if not state.prepared:
+                raise ValueError(f"instance {state.instance_id} started before")
+            return replace(state, prepared=False, started_at=at)
+        case InstanceEnded(reason=reason):
+            return replace(state, ended_at=at, end_reason=reason)
+        case ParametersSet(parameters=parameters, context=None):
+            return replace(state, parameters={**state.parameters, **parameters})
+        case ParametersSet(parameters=parameters, context=str(context)):
+            before = state.context_parameters.get(context, {})
+            changed = state.context_parameters.set(context, {**before, **parameters})
+            return replace(state, context_parameters=changed)
+        case SchedulesDisabled():
+            return _disabled(replace(state, schedules_disabled=True))
+        case _:
+            return _enabled(replace(state, schedules_disabled=False))
+
+
+def _disabled(state: InstanceState) -> InstanceState:
+    """What has fired stays as it is; what waits for its clock does so no more."""
+    for unit in state.topology.schedules:
+        job = state.job(unit.index)
+        if job.status is JobStatus.WAITING:
+            state = with_job(state, unit, replace(job, status=JobStatus.DISABLED))
+    return state
+
+
+def _enabled(state: InstanceState) -> InstanceState:
+    for unit in state.topology.schedules:
+        job = state.job(unit.index)
+        if job.status is JobStatus.DISABLED:
+            state = with_job(state, unit, replace(job, status=JobStatus.WAITING))
+    return state
 
 
 def order_id(key: str) -> str:
@@ -238,145 +276,14 @@ def replay(topology: Topology, facts: Iterable[Recorded]) -> InstanceState:
     return state
 
 
-def _unit(state: InstanceState, identifier: str, context: str | None) -> Unit:
-    unit = state.topology.unit_of(identifier, context)
-    if unit is None:
-        raise ValueError(f"plan {state.plan} version {state.plan_version} has no job {identifier}")
-    return unit
-
-
-def _job_after(
-    job: JobState, fact: JobStarted | JobCompleted | JobFailed | JobInitiated, at: Instant
-) -> JobState:
-    match fact:
-        case JobInitiated(initiation=number):
-            return replace(job, initiated=True, initiation=number, closed=False, killed=False)
-        case JobStarted():
-            return replace(
-                job,
-                status=JobStatus.RUNNING,
-                closed=False,
-                initiation=fact.initiation or job.initiation,
-                fired_at=fact.fired_at,
-                started_at=fact.fired_at or at,
-                finished_at=None,
-                return_code=None,
-                pid=fact.pid,
-                output_path=fact.output_path,
-                error_path=fact.error_path,
-                details=None,
-            )
-        case JobCompleted():
-            passed_over = fact.outcome is Outcome.IGNORED_DAY_OF_WEEK
-            status = JobStatus.SKIPPED_COMPLETE if passed_over else JobStatus.COMPLETE
-            return replace(_finished(job, fact, at), status=status)
-        case JobFailed():
-            return replace(_finished(job, fact, at), status=JobStatus.ERROR, killed=fact.killed)
-
-
-def _finished(job: JobState, fact: JobCompleted | JobFailed, at: Instant) -> JobState:
-    return replace(
-        job,
-        closed=True,
-        initiation=fact.initiation or job.initiation,
-        fired_at=fact.fired_at if fact.fired_at is not None else job.fired_at,
-        finished_at=fact.completed_at or at,
-        return_code=fact.return_code,
-        pid=fact.pid if fact.pid is not None else job.pid,
-        output_path=fact.output_path or job.output_path,
-        error_path=fact.error_path or job.error_path,
-        details=fact.details,
-    )
-
-
-# --- what follows from a job's status -----------------------------------------------------------------------
-
-
 def with_job(state: InstanceState, unit: Unit, job: JobState) -> InstanceState:
     """The state with one job changed, its gates and the contexts above it brought up to date."""
     before = state.job(unit.index)
-    jobs = state.jobs.set(unit.index, job)
-    delta = int(job.satisfied) - int(before.satisfied)
-    gates = state.gates
-    met: dict[int, int] = {}
-    if delta and unit.leaves:
-        gates = _bump(state.topology, gates, unit.leaves, delta, met)
-    counters = _recount(state, unit, before, job, met)
+    counts = roll_up(state.topology, Counts(state.gates, state.counters), unit, before, job)
     tally = state.tally
     if job.status is not before.status:
         standings = len(unit.contexts)
         tally = tally.set(before.status, tally.get(before.status, 0) - standings)
         tally = tally.set(job.status, tally.get(job.status, 0) + standings)
-    return replace(state, jobs=jobs, gates=gates, counters=counters, tally=tally)
-
-
-def _bump(
-    topology: Topology, gates: Map[int, int], leaves: tuple[int, ...], delta: int, met: dict[int, int]
-) -> Map[int, int]:
-    """Add ``delta`` at the leaves and pass on what flips; ``met`` collects, by context, what is met."""
-    circuit = topology.circuit
-    counts = gates.mutate()
-    for leaf in leaves:
-        gate, step = leaf, delta
-        while gate != NOWHERE:
-            count = counts.get(gate, circuit.initial[gate])
-            counts[gate] = count + step
-            held = circuit.holds(gate, count)
-            holds = circuit.holds(gate, count + step)
-            if held == holds:
-                break
-            step = 1 if holds else -1
-            context = circuit.meets[gate]
-            if context != NOWHERE:
-                met[context] = met.get(context, 0) + step
-            gate = circuit.parent[gate]
-    return counts.finish()
-
-
-def _recount(
-    state: InstanceState, unit: Unit, before: JobState, after: JobState, met: Mapping[int, int]
-) -> Map[int, Counters]:
-    errors = int(after.in_error) - int(before.in_error)
-    active = int(after.active) - int(before.active)
-    finished = int(after.finished) - int(before.finished)
-    counters = state.counters
-    if errors or active or finished:
-        for place in unit.places:
-            step = Counters(
-                errors=errors if place.starts_inside else 0,
-                active=active if place.starts_inside else 0,
-                unfinished=-finished if place.terminal else 0,
-            )
-            counters = _add(state.topology, counters, place.context, step)
-    for context, number in met.items():
-        counters = _add(state.topology, counters, context, Counters(unmet=-number))
-    return counters
-
-
-def _add(
-    topology: Topology, counters: Map[int, Counters], context: int, step: Counters
-) -> Map[int, Counters]:
-    """Add to a context's counters and tell its ancestors as far up as a status changes."""
-    while True:
-        compiled = topology.contexts[context]
-        own = counters.get(context, compiled.initial)
-        now = own.plus(step)
-        counters = counters.set(context, now)
-        before, after = own.status(), now.status()
-        if before is after or compiled.parent == NOWHERE:
-            return counters
-        context = compiled.parent
-        step = Counters(
-            children_in_error=_step(before, after, _IN_ERROR),
-            children_incomplete=_step(before, after, _INCOMPLETE),
-            children_active=_step(before, after, _CHILD_ACTIVE),
-        )
-
-
-_IN_ERROR = frozenset({ContextStatus.ERROR})
-_INCOMPLETE = frozenset(ContextStatus) - {ContextStatus.COMPLETE}
-_CHILD_ACTIVE = frozenset({ContextStatus.RUNNING, ContextStatus.COMPLETE})
-
-
-def _step(was: ContextStatus, now: ContextStatus, group: frozenset[ContextStatus]) -> int:
-    return int(now in group) - int(was in group)
+    jobs = state.jobs.set(unit.index, job)
+    return replace(state, jobs=jobs, gates=counts.gates, counters=counts.contexts, tally=tally)

@@ -67,6 +67,8 @@ class Catalyst(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc
     """The event that caused an initiation, as far as the job that it starts may want to know."""
 
     job: JobIdentifier
+    context: str | None = None
+    """The only standing that is meant, of a job whose standings are jobs of their own."""
     event_id: str | None = None
     return_code: int | None = None
     output_path: str | None = None

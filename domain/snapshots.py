@@ -10,8 +10,9 @@ from uuid import UUID
 import msgspec
 from immutables import Map
 
-from .instance import STATE_SCHEMA, UNTOUCHED, InstanceState, JobState, with_job
+from .instance import STATE_SCHEMA, InstanceState, with_job
 from .instants import Instant
+from .job_state import UNTOUCHED, JobState
 from .messages import DryRun
 from .topology import Topology
 
@@ -29,6 +30,7 @@ class _StoredInstance(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     plan_version: int
     started_at: Instant
     updated_at: Instant
+    prepared: bool = False
     due_at: Instant | None = None
     ends_at: Instant | None = None
     ended_at: Instant | None = None
@@ -37,7 +39,10 @@ class _StoredInstance(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     environment_group: str | None = None
     parameters: dict[str, str] = {}
     dry_run: DryRun | None = None
+    context_parameters: dict[str, dict[str, str]] = {}
     schedules_disabled: bool = False
+    until_ended: bool = False
+    commands_held: bool = False
     initiations: int = 0
     raised: int = 0
     seen: dict[str, int] = {}
@@ -50,6 +55,7 @@ _SAME_IN_BOTH = (
     "plan_version",
     "started_at",
     "updated_at",
+    "prepared",
     "due_at",
     "ends_at",
     "ended_at",
@@ -59,6 +65,8 @@ _SAME_IN_BOTH = (
     "parameters",
     "dry_run",
     "schedules_disabled",
+    "until_ended",
+    "commands_held",
     "initiations",
     "raised",
 )
@@ -71,7 +79,14 @@ def freeze(state: InstanceState) -> bytes:
     units = state.topology.units
     jobs = (_StoredJob(units[i].identifier, units[i].context, job) for i, job in sorted(state.jobs.items()))
     same = {name: getattr(state, name) for name in _SAME_IN_BOTH}
-    return _encode(_StoredInstance(schema=STATE_SCHEMA, seen=dict(state.seen), jobs=tuple(jobs), **same))
+    stored = _StoredInstance(
+        schema=STATE_SCHEMA,
+        seen=dict(state.seen),
+        context_parameters=dict(state.context_parameters),
+        jobs=tuple(jobs),
+        **same,
+    )
+    return _encode(stored)
 
 
 def thaw(topology: Topology, data: bytes) -> InstanceState | None:
@@ -83,7 +98,9 @@ def thaw(topology: Topology, data: bytes) -> InstanceState | None:
     if stored.schema != STATE_SCHEMA:
         return None
     same = {name: getattr(stored, name) for name in _SAME_IN_BOTH}
-    state = InstanceState(topology=topology, seen=Map(stored.seen), **same)
+    state = InstanceState(
+        topology=topology, seen=Map(stored.seen), context_parameters=Map(stored.context_parameters), **same
+    )
     for each in stored.jobs:
         unit = topology.unit_of(each.identifier, each.context)
         if unit is None:

@@ -1,4 +1,4 @@
-"""Statuses, and which command each status of a job permits: the table that the code and the docs share."""
+"""Statuses, and which command each status of a job permits: the table that code, answers and docs share."""
 
 from enum import StrEnum
 
@@ -27,15 +27,52 @@ class ContextStatus(StrEnum):
     ERROR = "ERROR"
 
 
+PREPARED = "PREPARED"
+"""The status of a plan instance that exists ahead of its start."""
 ENDED = "ENDED"
 """The status of a plan instance after its end, whatever its root context shows."""
 
+_ALL = frozenset(JobStatus)
+_RESETTABLE = frozenset(
+    {
+        JobStatus.COMPLETE,
+        JobStatus.ERROR,
+        JobStatus.WAITING,
+        JobStatus.SKIPPED_COMPLETE,
+        JobStatus.LOCK_QUEUED,
+    }
+)
+
 PERMITTED: dict[str, frozenset[JobStatus]] = {
-    "submit": frozenset(JobStatus) - {JobStatus.RUNNING, JobStatus.SKIPPED_RUNNING, JobStatus.LOCK_QUEUED},
+    "submit": _ALL - {JobStatus.RUNNING, JobStatus.SKIPPED_RUNNING, JobStatus.LOCK_QUEUED},
+    "hold": frozenset({JobStatus.WAITING, JobStatus.LOCK_QUEUED}),
+    "release": frozenset({JobStatus.ON_HOLD}),
+    "skip": frozenset({JobStatus.WAITING}),
+    "enable": frozenset({JobStatus.SKIPPED, JobStatus.SKIPPED_COMPLETE}),
+    "reset": _RESETTABLE,
+    "reset-downstream": _RESETTABLE,
+    "acknowledge": _ALL,
+    "fire-dependants": frozenset({JobStatus.ERROR}),
+    "kill": frozenset({JobStatus.RUNNING}),
 }
-"""The statuses in which a command on a job is accepted, by the command's name."""
+"""The statuses in which a command on a job is accepted and does something, by the command's name."""
 
+WITHOUT_EFFECT: dict[str, frozenset[JobStatus]] = {
+    "release": frozenset({JobStatus.WAITING, JobStatus.RUNNING}),
+}
+"""The statuses in which a command is accepted and changes nothing, because what it asks for is so already."""
 
-def permitted_commands(status: JobStatus) -> tuple[str, ...]:
-    """The commands that a job in this status accepts, in the order of the table."""
-    return tuple(name for name, statuses in PERMITTED.items() if status in statuses)
+_STARTED_BY_DEPENDENCIES = frozenset({"command", "global", "local", "start", "terminal", "bridging"})
+_PASSED_OVER = frozenset({"command", "global"})
+
+KINDS: dict[str, frozenset[str]] = {
+    "hold": _STARTED_BY_DEPENDENCIES,
+    "release": _STARTED_BY_DEPENDENCIES,
+    "skip": _PASSED_OVER,
+    "enable": _PASSED_OVER,
+    "kill": frozenset({"command"}),
+}
+"""The kinds of job that a command is for; one that is not named here is for all."""
+
+PREPARING = frozenset({"hold", "release", "skip", "enable"})
+"""The commands on a job that an instance accepts before its start."""

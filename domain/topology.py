@@ -29,8 +29,10 @@ from .plan import (
     JobIdentifier,
     JobPlan,
     Parameter,
+    ScheduleJob,
+    job_kind,
 )
-from .status import ContextStatus
+from .status import KINDS, ContextStatus
 
 NOWHERE = -1
 
@@ -178,6 +180,52 @@ class Topology:
         self._add_dependencies()
         self._add_counters()
         self.standings = sum(len(unit.contexts) for unit in self.units)
+        self._add_selections()
+
+    def _add_selections(self) -> None:
+        """The units that have a status of their own from the start, or can be given one all at once."""
+        self.commands = [unit for unit in self.units if isinstance(unit.job, CommandJob)]
+        self.schedules = [unit for unit in self.units if isinstance(unit.job, ScheduleJob)]
+        self.skipped_from_the_start = [
+            unit
+            for unit in self.units
+            if job_kind(unit.job) in KINDS["skip"] and not set(unit.job.skipped_in).isdisjoint(unit.contexts)
+        ]
+        self.held_from_the_start = [
+            unit
+            for unit in self.units
+            if job_kind(unit.job) in KINDS["hold"] and not set(unit.job.held_in).isdisjoint(unit.contexts)
+        ]
+
+    def beneath(self, context: str) -> list[Unit] | None:
+        """The units that stand in a context or beneath it, each once; ``None`` for no context of the plan."""
+        index = self.context_index.get(context)
+        if index is None:
+            return None
+        found: dict[int, Unit] = {}
+        waiting = [index]
+        while waiting:
+            compiled = self.contexts[waiting.pop(0)]
+            found.update((unit, self.units[unit]) for unit in compiled.units)
+            waiting[:0] = compiled.children
+        return list(found.values())
+
+    def path_to(self, unit: Unit) -> list[str]:
+        """The contexts from the root down to the first that lists the unit."""
+        path = []
+        index = self.context_index[unit.contexts[0]]
+        while index != NOWHERE:
+            path.append(self.contexts[index].name)
+            index = self.contexts[index].parent
+        return path[::-1]
+
+    def is_beneath(self, context: int, ancestor: str) -> bool:
+        """Whether a context, by its index, is the named one or stands beneath it."""
+        while context != NOWHERE:
+            if self.contexts[context].name == ancestor:
+                return True
+            context = self.contexts[context].parent
+        return False
 
     def unit_in(self, context: str, identifier: JobIdentifier) -> Unit | None:
         """The unit that stands for the job in the context, if it is listed there."""

@@ -90,11 +90,13 @@ class HttpAgentTransport:
             return str(refused)
         return None
 
-    def kill(self, initiation_id: str, pid: int | None) -> None:
+    def kill(self, initiation_id: str, pid: int | None, *, force: bool) -> None:
         """Stop the process group of a run; an agent that knows no such run is content."""
-        status = self._may_be_gone("POST", f"/api/v1/runs/{quote(initiation_id, safe='')}/kill")
+        by_force = "true" if force else "false"
+        run = quote(initiation_id, safe="")
+        status = self._may_be_gone("POST", f"/api/v1/runs/{run}/kill?force={by_force}")
         if status in _NO_SUCH_SERVICE and pid is not None:
-            self._may_be_gone("GET", f"/rest/jobUtils/kill/{pid}?destroy=false")
+            self._may_be_gone("GET", f"/rest/jobUtils/kill/{pid}?destroy={by_force}")
 
     def output(self, initiation_id: str, stream: str, offset: int, limit: int) -> bytes:
         """What a run wrote, from an offset."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from uuid import UUID
 
-from ..domain.facts import InstanceStarted, PlanPushed
+from ..domain.facts import InstancePrepared, InstanceStarted, PlanPushed
 from .engine import Engine, Row, Transaction
 from .event_log import EventLog
 from .read_models import PUT_INSTANCE, PUT_PLAN, instance_row, plan_row
@@ -12,6 +12,7 @@ from .records import InstanceSummary
 
 _FIRST_FACTS = "SELECT originator_id, topic FROM stored_events WHERE originator_version = 1"
 _LAST_POSITIONS = "SELECT originator_id, MAX(originator_version) FROM stored_events GROUP BY originator_id"
+_OF_INSTANCES = frozenset({InstancePrepared.__name__, InstanceStarted.__name__})
 
 
 class Rebuild:
@@ -54,7 +55,7 @@ class Rebuild:
         for key, topic in first_facts:
             stream = self._reader.stream(key)
             name = topic.partition(":")[0]
-            if name == InstanceStarted.__name__:
+            if name in _OF_INSTANCES:
                 summary = self._summarise(stream)
                 self._read_to[stream] = summary.position
                 self._instances[stream] = instance_row(key, summary)

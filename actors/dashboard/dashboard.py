@@ -15,7 +15,8 @@ import pykka
 import structlog
 
 from ...domain.audit import AuditRow, audit
-from ...domain.commands import CloseWindow, Command
+from ...domain.commands import CloseWindow, Command, FireDependants, Refused
+from ...domain.decide import preview_dependants
 from ...domain.facts import PlanPushed, Recorded
 from ...domain.instance import InstanceState
 from ...domain.instants import Instant
@@ -29,7 +30,7 @@ from .active_instances import ActiveInstance, ActiveInstances
 from .agents import Agents, AgentView
 from .changes import Changes
 from .deliveries import Delivery
-from .errors import UnknownName
+from .errors import NotPermitted, UnknownName
 from .host import THIS_HOST, Host
 from .instance_actor import (
     CatchUp,
@@ -129,7 +130,7 @@ class Dashboard:
         self._plans: dict[str, pykka.ActorRef[PlanActor]] = {}
         self._agents = Agents(
             ledger=self.ledger,
-            orders=Orders(self.ledger, self._topologies),
+            orders=Orders(self._logs),
             clock=clock,
             timers=self._timers,
             open_transport=open_transport,
@@ -380,6 +381,16 @@ class Dashboard:
         facts: Any = self._instances.ask(instance_id, Ordered(command, origin), ANSWER_SECONDS)
         answer: tuple[Recorded, ...] = facts
         return answer
+
+    def preview_dependants(self, instance_id: UUID, command: FireDependants) -> tuple[Recorded, ...]:
+        """The facts that firing the dependants of a failed job would give; nothing is stored.
+
+        Raises ``NotPermitted``, ``UnknownName``.
+        """
+        step = preview_dependants(self.instance(instance_id), command, at=self.clock())
+        if isinstance(step, Refused):
+            raise NotPermitted(step)
+        return step.facts
 
     def active_instances(self, plan: str | None = None) -> list[InstanceState]:
         """The live states of active instances, oldest first."""

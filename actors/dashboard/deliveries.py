@@ -9,8 +9,12 @@ from ...domain.facts import (
     InstanceStarted,
     JobInitiated,
     KillRequested,
+    ParametersSet,
     PlanPushed,
     Recorded,
+    RunsUntilEnded,
+    SchedulesDisabled,
+    SchedulesEnabled,
 )
 
 DeliveryKind: TypeAlias = Literal["provision", "withdraw", "publish", "initiate", "kill", "remove"]
@@ -32,7 +36,13 @@ def _told(recorded: Recorded) -> Iterable[tuple[str, DeliveryKind]]:
         case PlanPushed(plan=plan, previous_agents=previous):
             yield from ((agent, "provision") for agent in plan.agents())
             yield from ((agent, "withdraw") for agent in previous)
-        case InstanceStarted(agents=agents):
+        case (
+            InstanceStarted(agents=agents)
+            | ParametersSet(agents=agents)
+            | SchedulesDisabled(agents=agents)
+            | SchedulesEnabled(agents=agents)
+            | RunsUntilEnded(agents=agents)
+        ):
             yield from ((agent, "publish") for agent in agents)
         case JobInitiated(agent=agent):
             yield agent, "initiate"

@@ -156,8 +156,8 @@ class AgentGatewayActor(pykka.ThreadingActor):
                 transport.publish(*self._orders.publication(recorded.originator_id, self._agent))
             case "remove", _:
                 transport.remove(str(recorded.originator_id))
-            case "kill", KillRequested(initiation=number, pid=pid):
-                transport.kill(f"{recorded.originator_id}-{number}", pid)
+            case "kill", KillRequested(initiation=number, pid=pid, force=force):
+                transport.kill(f"{recorded.originator_id}-{number}", pid, force=force)
             case _:
                 raise ValueError(f"{kind} of {type(recorded.fact).__name__} is nothing to deliver")
 

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from ...domain.facts import InstanceStarted
+from ...domain.facts import InstancePrepared, InstanceStarted
 from ...domain.instance import STATE_SCHEMA, InstanceState, begin, evolve
 from ...domain.instants import Instant
 from ...domain.snapshots import freeze, thaw
@@ -23,7 +23,7 @@ class InstanceLog:
     def topology(self, instance_id: UUID) -> Topology:
         """The compiled plan version that the instance runs; raises ``UnknownName``."""
         first = self._ledger.facts(instance_id, until=1)
-        if not first or not isinstance(first[0].fact, InstanceStarted):
+        if not first or not isinstance(first[0].fact, InstancePrepared | InstanceStarted):
             raise UnknownName(f"there is no instance {instance_id}")
         return self._topologies.of(first[0].fact.plan, first[0].fact.plan_version)
 

@@ -3,14 +3,12 @@
 from functools import lru_cache
 from uuid import UUID
 
-from ...domain.facts import InstanceStarted, JobInitiated, Recorded
+from ...domain.facts import JobInitiated, Recorded
 from ...domain.messages import Initiation, ProvisionedJobs, PublishedInstance
 from ...domain.parameters import parameters_of_instance
 from ...domain.plan import CommandJob, EventJob, JobPlan
-from ...domain.topology import Topology
-from ...storage.ledger import Ledger
 from .errors import UnknownName
-from .topologies import Topologies
+from .instance_log import InstanceLog
 
 _KEPT = 4096
 """Instances whose plan version is remembered between orders."""
@@ -19,17 +17,16 @@ _KEPT = 4096
 class Orders:
     """Renders facts as messages to agents."""
 
-    def __init__(self, ledger: Ledger, topologies: Topologies) -> None:
-        self._ledger = ledger
-        self._topologies = topologies
-        self._instance = lru_cache(_KEPT)(self._find_instance)
+    def __init__(self, logs: InstanceLog) -> None:
+        self._logs = logs
+        self._topology = lru_cache(_KEPT)(logs.topology)
 
     def initiation(self, recorded: Recorded) -> Initiation:
         """The order to run a job once, with the template to run it from."""
         fact = recorded.fact
         if not isinstance(fact, JobInitiated):
             raise TypeError(f"{type(fact).__name__} is no initiation")
-        _, topology = self._instance(recorded.originator_id)
+        topology = self._topology(recorded.originator_id)
         unit = topology.unit_of(fact.job, fact.context)
         if unit is None or not isinstance(unit.job, CommandJob):
             raise UnknownName(f"plan {topology.plan.name} has no command job {fact.job}")
@@ -52,26 +49,21 @@ class Orders:
         return ProvisionedJobs(plan=plan.name, jobs=jobs)
 
     def publication(self, instance_id: UUID, agent: str) -> tuple[PublishedInstance, JobPlan]:
-        """The instance as an agent must know it for its schedules and file watchers to fire, and its plan."""
-        recorded, topology = self._instance(instance_id)
-        fact = recorded.fact
-        if not isinstance(fact, InstanceStarted):
-            raise TypeError(f"{type(fact).__name__} starts no instance")
+        """The instance as an agent must know it for its schedules and file watchers to fire, and its plan.
+
+        It is told as it is now: when orders changed it twice, the first telling says all.
+        """
+        state = self._logs.state(instance_id)
+        topology = state.topology
         units = [unit for unit in topology.units if unit.job.agent == agent]
         published = PublishedInstance(
             instance_id=str(instance_id),
-            plan=fact.plan,
+            plan=state.plan,
             jobs=tuple(dict.fromkeys(unit.identifier for unit in units)),
             contexts={unit.identifier: unit.contexts for unit in units if unit.context is None},
-            parameters=parameters_of_instance(topology, fact.parameters),
-            started_at=recorded.at,
-            ends_at=fact.ends_at,
-            schedules_disabled=fact.schedules_disabled,
+            parameters=parameters_of_instance(topology, state.parameters),
+            started_at=state.started_at,
+            ends_at=state.ends_at,
+            schedules_disabled=state.schedules_disabled,
         )
         return published, topology.plan
-
-    def _find_instance(self, instance_id: UUID) -> tuple[Recorded, Topology]:
-        first = self._ledger.facts(instance_id, until=1)
-        if not first or not isinstance(first[0].fact, InstanceStarted):
-            raise UnknownName(f"there is no instance {instance_id}")
-        return first[0], self._topologies.of(first[0].fact.plan, first[0].fact.plan_version)

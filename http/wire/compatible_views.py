@@ -5,7 +5,8 @@ Times are milliseconds since the epoch, 0 for none.
 
 from collections.abc import Iterable
 
-from ...domain.instance import InstanceState, JobState
+from ...domain.instance import InstanceState
+from ...domain.job_state import JobState
 from ...domain.parameters import parameters_of_instance
 from ...domain.plan import CommandJob, Context, Lock, Parameter
 from ...domain.status import JobStatus

@@ -10,10 +10,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ...domain.facts import Cause, Recorded
-from ...domain.instance import InstanceState, JobState
+from ...domain.instance import InstanceState
 from ...domain.instants import Instant, rfc3339
+from ...domain.permissions import permitted
 from ...domain.plan import job_kind
-from ...domain.status import JobStatus, permitted_commands
+from ...domain.status import JobStatus
 from ...domain.topology import Unit
 
 _LATEST: Instant = 253_402_300_799_999
@@ -173,7 +174,7 @@ def context_view(state: InstanceState, context: int) -> ContextView:
 
 def job_view(state: InstanceState, unit: Unit) -> JobView:
     """A job as it stands now."""
-    job: JobState = state.job(unit.index)
+    job = state.job(unit.index)
     return JobView(
         identifier=unit.identifier,
         agent=unit.job.agent,
@@ -190,7 +191,7 @@ def job_view(state: InstanceState, unit: Unit) -> JobView:
         return_code=job.return_code,
         pid=job.pid,
         details=job.details,
-        permitted=() if state.ended else permitted_commands(job.status),
+        permitted=permitted(state, unit),
     )
 
 

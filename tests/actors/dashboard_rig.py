@@ -71,8 +71,8 @@ class MemoryAgent:
                     self._changed.notify_all()
         return answers
 
-    def kill(self, initiation_id: str, pid: int | None) -> None:
-        self._tell(f"kill {pid}")
+    def kill(self, initiation_id: str, pid: int | None, *, force: bool) -> None:
+        self._tell(f"kill {pid}{' by force' if force else ''}")
 
     def output(self, initiation_id: str, stream: str, offset: int, limit: int) -> bytes:
         if not self.reachable:

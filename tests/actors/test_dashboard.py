@@ -11,7 +11,7 @@ from dashboard_rig import OPERATOR, Bench, bench, plan_of
 from jobledger.actors.dashboard import instance_actor
 from jobledger.actors.dashboard.dashboard import PlanInvalid
 from jobledger.actors.dashboard.errors import NotPermitted, UnknownName
-from jobledger.domain.commands import EndInstance, SubmitJob
+from jobledger.domain.commands import EndInstance, HoldJob, ReleaseJob, SubmitJob
 from jobledger.domain.facts import EventIgnored, EventParked, InstanceEnded, JobFailed
 from jobledger.domain.instance import InstanceState, replay
 from jobledger.domain.snapshots import digest, freeze
@@ -320,10 +320,12 @@ def test_the_same_order_of_one_key_is_obeyed_once_and_answered_alike_across_rest
         here.restart()
         assert here.dashboard.command(instance_id, order, keyed) == first
         assert here.dashboard.instance(instance_id).initiations == 1
-        here.dashboard.command(instance_id, order, OPERATOR)
-        here.dashboard.command(instance_id, order, OPERATOR)
+        hold = HoldJob(job="host-b", context="chain")
+        here.dashboard.command(instance_id, hold, OPERATOR)
+        here.dashboard.command(instance_id, ReleaseJob(job="host-b", context="chain"), OPERATOR)
+        here.dashboard.command(instance_id, hold, OPERATOR)
         rows = here.dashboard.audit(instance_id)
-        assert [row.initiated for row in rows] == [(), ("host-a",), ("host-a",), ("host-a",)]
+        assert [row.facts for row in rows[2:]] == [("JobHeld",), ("JobReleased",), ("JobHeld",)]
 
 
 def test_idle_actors_sleep_and_wake_with_the_same_state(tmp_path: Path) -> None:

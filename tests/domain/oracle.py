@@ -6,7 +6,8 @@ instead; the two must always agree.
 
 from collections.abc import Callable
 
-from jobledger.domain.instance import InstanceState, JobState
+from jobledger.domain.instance import InstanceState
+from jobledger.domain.job_state import JobState
 from jobledger.domain.plan import Context, Dependency, Grouping
 from jobledger.domain.status import JobStatus
 

@@ -94,4 +94,6 @@ def _jobs(draw: st.DrawFn, name: str) -> Job:
         command_line="true",
         target_residing_context_only=draw(st.sampled_from([False, False, False, True])),
         repeatable=draw(st.sampled_from([False, False, False, True])),
+        held_in=draw(st.sampled_from([(), (), (), ("root", "child0")])),
+        skipped_in=draw(st.sampled_from([(), (), (), ("root", "child1")])),
     )

@@ -6,20 +6,49 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from jobledger.domain.commands import EndInstance, Refused, ReportEvent, SubmitJob
+from jobledger.domain.commands import (
+    AcknowledgeError,
+    BeginInstance,
+    Command,
+    DisableSchedules,
+    EnableContext,
+    EnableJob,
+    EnableSchedules,
+    EndInstance,
+    FireDependants,
+    HoldContext,
+    HoldJob,
+    JobCommand,
+    KillJob,
+    Refused,
+    ReleaseContext,
+    ReleaseJob,
+    ReportEvent,
+    ResetDownstream,
+    ResetJob,
+    RunUntilEnded,
+    SetParameters,
+    SkipContext,
+    SkipJob,
+    SubmitJob,
+)
 from jobledger.domain.decide import Step, advance, decide, start
 from jobledger.domain.facts import (
     Cause,
     EventIgnored,
+    InstancePrepared,
     InstanceStarted,
     JobInitiated,
+    JobReset,
+    KillRequested,
     Recorded,
 )
 from jobledger.domain.instance import InstanceState, replay
 from jobledger.domain.messages import ProcessEvent
+from jobledger.domain.permissions import permitted
 from jobledger.domain.plan import CommandJob, Context, JobPlan, ListedJob
 from jobledger.domain.snapshots import digest, freeze, thaw
-from jobledger.domain.status import PERMITTED, JobStatus
+from jobledger.domain.status import PERMITTED, WITHOUT_EFFECT, JobStatus
 from jobledger.domain.topology import Topology
 from oracle import context_status, dependency_holds
 from random_plans import plans
@@ -27,11 +56,35 @@ from random_plans import plans
 INSTANCE = UUID(int=7)
 
 
-def begin_instance(plan: JobPlan) -> Step:
-    fact = InstanceStarted(plan=plan.name, plan_version=1, agents=plan.agents())
+def begin_instance(plan: JobPlan, *, prepared: bool = False) -> Step:
+    kind = InstancePrepared if prepared else InstanceStarted
+    fact = kind(plan=plan.name, plan_version=1, agents=plan.agents())
     return start(
         Topology(plan), instance_id=INSTANCE, fact=fact, at=1_000, cause=Cause(command="StartInstance")
     )
+
+
+JOB_COMMANDS: list[type[JobCommand]] = [
+    SubmitJob,
+    HoldJob,
+    ReleaseJob,
+    SkipJob,
+    EnableJob,
+    ResetJob,
+    ResetDownstream,
+    AcknowledgeError,
+    FireDependants,
+    KillJob,
+]
+CONTEXT_COMMANDS = [HoldContext, ReleaseContext, SkipContext, EnableContext]
+INSTANCE_COMMANDS: list[Command] = [
+    BeginInstance(),
+    SetParameters(parameters={"A": "1"}),
+    SetParameters(parameters={"A": "2"}, context="root"),
+    DisableSchedules(),
+    EnableSchedules(),
+    RunUntilEnded(),
+]
 
 
 class PlanInstance(RuleBasedStateMachine):
@@ -42,14 +95,14 @@ class PlanInstance(RuleBasedStateMachine):
     inbox: list[ReportEvent]
     now: int
 
-    @initialize(plan=plans())
-    def begin(self, plan: JobPlan) -> None:
-        step = begin_instance(plan)
+    @initialize(plan=plans(), prepared=st.sampled_from([False, False, True]))
+    def begin(self, plan: JobPlan, prepared: bool) -> None:
+        step = begin_instance(plan, prepared=prepared)
         self.state, self.log = step.state, list(step.facts)
         self.inbox = []
         self.now = 1_000
 
-    def tell(self, command: ReportEvent | SubmitJob | EndInstance) -> Step | Refused:
+    def tell(self, command: Command) -> Step | Refused:
         before, frozen = self.state, freeze(self.state)
         self.now += 1
         cause = Cause(position=len(self.inbox)) if isinstance(command, ReportEvent) else Cause(command="x")
@@ -98,17 +151,35 @@ class PlanInstance(RuleBasedStateMachine):
         assert [type(each.fact) for each in answer.facts] == [EventIgnored]
         assert self.state.jobs == before.jobs
 
-    @rule(number=st.integers(0, 200))
-    def an_operator_submits(self, number: int) -> None:
+    @rule(number=st.integers(0, 200), kind=st.sampled_from(JOB_COMMANDS))
+    def an_operator_orders_something_about_a_job(self, number: int, kind: type[JobCommand]) -> None:
         if not self.state.topology.units:
             return
         identifier, context = self.pick(number)
         unit = self.state.topology.unit_in(context, identifier)
         assert unit is not None
-        status = self.state.job(unit.index).status
-        answer = self.tell(SubmitJob(job=identifier, context=context))
-        permitted = status in PERMITTED["submit"] and not self.state.ended
-        assert isinstance(answer, Step) == permitted, f"submit of a job that is {status}"
+        before = self.state
+        status, offered = before.job(unit.index).status, permitted(before, unit)
+        answer = self.tell(kind(job=identifier, context=context))
+        if isinstance(answer, Refused):
+            assert kind.name not in offered or kind is ResetDownstream, f"{kind.name} was offered and refused"
+            assert self.state is before
+        else:
+            accepted = PERMITTED[kind.name] | WITHOUT_EFFECT.get(kind.name, frozenset())
+            assert status in accepted, f"{kind.name} of a job that is {status} was accepted"
+            assert bool(answer.facts) == (kind.name in offered), "only what is offered leaves a trace"
+
+    @rule(number=st.integers(0, 200), kind=st.sampled_from(CONTEXT_COMMANDS))
+    def an_operator_orders_something_about_a_context(self, number: int, kind: type[HoldContext]) -> None:
+        contexts = self.state.topology.contexts
+        answer = self.tell(kind(context=contexts[number % len(contexts)].name))
+        assert isinstance(answer, Refused) == self.state.ended
+
+    @rule(order=st.sampled_from(INSTANCE_COMMANDS))
+    def an_operator_orders_something_about_the_instance(self, order: Command) -> None:
+        answer = self.tell(order)
+        if not isinstance(order, BeginInstance):
+            assert isinstance(answer, Refused) == self.state.ended
 
     @rule()
     def somebody_names_a_job_that_is_not_there(self) -> None:
@@ -152,10 +223,12 @@ class PlanInstance(RuleBasedStateMachine):
 
     @invariant()
     def no_job_is_initiated_twice_without_cause(self) -> None:
-        """A second initiation is a submit by hand, or of a job that may be repeated."""
+        """A second initiation is a submit by hand, of a job that may be repeated, or follows a reset."""
         initiated: Counter[tuple[str, str | None]] = Counter()
         for recorded in self.log:
             fact = recorded.fact
+            if isinstance(fact, JobReset):
+                initiated[fact.job, fact.context] = 0
             if not isinstance(fact, JobInitiated):
                 continue
             key = (fact.job, fact.context)
@@ -164,6 +237,21 @@ class PlanInstance(RuleBasedStateMachine):
             assert isinstance(unit.job, CommandJob)
             assert not initiated[key] or fact.by_hand or unit.job.repeatable, f"{key} initiated twice"
             initiated[key] += 1
+
+    @invariant()
+    def what_is_held_or_skipped_does_not_run(self) -> None:
+        for unit in self.state.topology.units:
+            job = self.state.job(unit.index)
+            if job.status in {JobStatus.ON_HOLD, JobStatus.SKIPPED}:
+                assert not job.on_its_way, (
+                    f"{unit.identifier} is {job.status}, and an agent is told to run it"
+                )
+
+    @invariant()
+    def only_what_was_initiated_is_killed(self) -> None:
+        initiated = {each.fact.initiation for each in self.log if isinstance(each.fact, JobInitiated)}
+        killed = {each.fact.initiation for each in self.log if isinstance(each.fact, KillRequested)}
+        assert killed <= initiated
 
 
 TestPlanInstance = PlanInstance.TestCase

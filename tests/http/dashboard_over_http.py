@@ -74,7 +74,7 @@ class QuietAgent:
         """All accepted."""
         return [None for _ in initiations]
 
-    def kill(self, initiation_id: str, pid: int | None) -> None:
+    def kill(self, initiation_id: str, pid: int | None, *, force: bool) -> None:
         """Accepted."""
 
     def output(self, initiation_id: str, stream: str, offset: int, limit: int) -> bytes:

@@ -37,7 +37,11 @@ def test_a_started_instance_is_shown_as_the_tree_of_its_plan(dashboard: Served) 
     assert inner["name"] == "nightly checks"
     check = inner["jobs"][1]
     assert check["identifier"] == "host-check"
-    assert (check["kind"], check["status"], check["permitted"]) == ("command", "WAITING", ["submit"])
+    assert (check["kind"], check["status"], check["permitted"]) == (
+        "command",
+        "WAITING",
+        ["submit", "hold", "skip", "reset", "reset-downstream", "acknowledge"],
+    )
     assert (check["held"], check["skipped"], check["initiated"], check["killed"]) == (False,) * 4
 
 

@@ -1,0 +1,188 @@
+"""Facts as they are decided, each applied at once, because the next may depend on it.
+
+What events and orders have in common stands here: how a job starts, how it ends, and what follows from that.
+"""
+
+from collections import deque
+
+from msgspec.structs import replace
+
+from .facts import (
+    Cause,
+    GlobalEventRaised,
+    InitiationKept,
+    InstanceEnded,
+    InstanceFact,
+    JobCompleted,
+    JobFailed,
+    JobInitiated,
+    JobPassedOver,
+    KillRequested,
+    Recorded,
+)
+from .instance import InstanceState, evolve
+from .instants import Instant
+from .job_state import JobState, Pending
+from .messages import Catalyst
+from .parameters import parameters_for
+from .plan import CommandJob, EventJob, EventKind
+from .status import ContextStatus, JobStatus
+from .topology import Unit
+
+
+class Decision:
+    """What one event or order leads to; the state that it began with stays as it is."""
+
+    def __init__(self, state: InstanceState, at: Instant, cause: Cause) -> None:
+        self.state = state
+        self.facts: list[Recorded] = []
+        self._at = at
+        self._cause = cause if cause.command is None else replace(cause, begins=state.position + 1)
+        self._completed: deque[tuple[Unit, Catalyst, bool]] = deque()
+
+    def record(self, fact: InstanceFact) -> None:
+        """Take one more fact."""
+        recorded = Recorded(
+            originator_id=self.state.instance_id,
+            originator_version=self.state.position + 1,
+            at=self._at,
+            cause=self._cause,
+            fact=fact,
+        )
+        self.state = evolve(self.state, recorded)
+        self.facts.append(recorded)
+
+    def job(self, unit: Unit) -> JobState:
+        """The job as it is after all that was decided."""
+        return self.state.job(unit.index)
+
+    # --- how a job ends -------------------------------------------------------------------------------------
+
+    def complete(self, unit: Unit, fact: JobCompleted, catalyst: Catalyst) -> None:
+        """The job succeeded, or its event occurred."""
+        self.record(fact)
+        self._completed.append((unit, catalyst, unit.repeatable))
+
+    def fail(self, unit: Unit, fact: JobFailed) -> None:
+        """The job did not succeed; if that was acknowledged ahead of it, it fires like a success."""
+        self.record(fact)
+        job = self.job(unit)
+        if job.acknowledged:
+            catalyst = catalyst_of(unit, event_id=fact.event_id, job=job)
+            self._completed.append((unit, catalyst, unit.repeatable))
+
+    def pass_over(self, unit: Unit, catalyst: Catalyst | None) -> None:
+        """A skipped job's turn has come."""
+        self.record(JobPassedOver(job=unit.identifier, context=unit.context, catalyst=catalyst))
+        self._completed.append((unit, catalyst_of(unit), unit.repeatable))
+
+    # --- dependencies ---------------------------------------------------------------------------------------
+
+    def fire_dependants(self) -> None:
+        """Start what completions made ready; event jobs that complete on the way are looked at in turn."""
+        topology = self.state.topology
+        while self._completed:
+            unit, catalyst, repeatable = self._completed.popleft()
+            for number in unit.mentioned_by:
+                dependency = topology.dependencies[number]
+                if self.state.gate_holds(dependency.gate):
+                    dependant = topology.units[dependency.dependant]
+                    self.make_ready(dependant, unit, catalyst, by_repeatable=repeatable)
+
+    def make_ready(self, unit: Unit, after: Unit, catalyst: Catalyst, *, by_repeatable: bool) -> None:
+        """Its dependencies hold, because of another job: start it, keep that for later, or do nothing."""
+        job = self.job(unit)
+        if job.status is JobStatus.ON_HOLD:
+            if job.pending is None:
+                self.record(InitiationKept(job=unit.identifier, context=unit.context, catalyst=catalyst))
+            return
+        fresh = job.status is JobStatus.WAITING and not job.initiated
+        if job.skipped:
+            if job.status is JobStatus.SKIPPED or (unit.repeatable and unit is not after):
+                self.pass_over(unit, catalyst)
+            return
+        if fresh or self._again(unit, job, after, by_repeatable=by_repeatable):
+            self.start(unit, Pending(catalyst=catalyst))
+
+    @staticmethod
+    def _again(unit: Unit, job: JobState, after: Unit, *, by_repeatable: bool) -> bool:
+        if isinstance(unit.job, EventJob):
+            return unit.job.kind is EventKind.BRIDGING and by_repeatable
+        queued = job.status is JobStatus.LOCK_QUEUED
+        return unit.repeatable and unit is not after and job.closed and not queued
+
+    def left_to_wait_for(self, unit: Unit) -> bool:
+        """Whether a dependency may still start the job."""
+        dependencies = [self.state.topology.dependencies[number] for number in unit.dependencies]
+        return bool(dependencies) and not any(self.state.gate_holds(each.gate) for each in dependencies)
+
+    # --- how a job starts -----------------------------------------------------------------------------------
+
+    def start(self, unit: Unit, how: Pending) -> None:
+        """Initiate a command, raise a global event, let any other event job complete."""
+        match unit.job:
+            case CommandJob():
+                self._initiate(unit, unit.job, how)
+            case EventJob(kind=EventKind.GLOBAL):
+                group = self.state.environment_group
+                self.record(
+                    GlobalEventRaised(job=unit.identifier, name=unit.job.name, environment_group=group)
+                )
+            case EventJob():
+                fact = JobCompleted(job=unit.identifier, context=unit.context, by_hand=how.by_hand)
+                self.complete(unit, fact, catalyst_of(unit))
+            case _:
+                # Schedules and file watchers start from outside alone; a plan that says otherwise is refused.
+                return
+
+    def _initiate(self, unit: Unit, job: CommandJob, how: Pending) -> None:
+        state = self.state
+        self.record(
+            JobInitiated(
+                job=unit.identifier,
+                context=unit.context,
+                initiation=state.initiations + 1,
+                agent=job.agent,
+                contexts=unit.contexts,
+                parameters=parameters_for(state.topology, unit, state.set_for(unit), how.parameters),
+                catalyst=how.catalyst,
+                by_hand=how.by_hand,
+                dry_run=state.dry_run,
+            )
+        )
+
+    # --- how executions and the instance end ----------------------------------------------------------------
+
+    def ask_to_kill(self, unit: Unit, *, force: bool = False) -> None:
+        """Have the agent end the latest execution, or forget it if it has not begun."""
+        if isinstance(unit.job, CommandJob):
+            job = self.job(unit)
+            self.record(
+                KillRequested(
+                    job=unit.identifier,
+                    context=unit.context,
+                    initiation=job.initiation,
+                    agent=unit.job.agent,
+                    pid=job.pid if job.status is JobStatus.RUNNING else None,
+                    force=force,
+                )
+            )
+
+    def end_if_complete(self) -> None:
+        """End an instance that was to end as soon as it is complete."""
+        state = self.state
+        if not self.facts or state.ended or state.prepared or state.until_ended:
+            return
+        if state.topology.plan.end_on_completion and state.context_status(0) is ContextStatus.COMPLETE:
+            self.record(InstanceEnded(reason="complete", agents=state.agents))
+
+
+def catalyst_of(unit: Unit, *, event_id: str | None = None, job: JobState | None = None) -> Catalyst:
+    """A job as the cause of what follows from it, with the outcome of its latest execution if known."""
+    return Catalyst(
+        job=unit.identifier,
+        context=unit.context,
+        event_id=event_id,
+        return_code=None if job is None else job.return_code,
+        output_path=None if job is None else job.output_path,
+    )

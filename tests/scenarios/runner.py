@@ -1,273 +1,387 @@
-"""Reads a scenario and plays it against the pure core."""
+"""Plays a scenario on a stage and compares what must follow with what did."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from uuid import UUID
+from typing import Any
 
-from jobledger.domain.commands import Command, EndInstance, Refused, ReportEvent, SubmitJob
-from jobledger.domain.decide import Step, advance, start
-from jobledger.domain.facts import (
-    Cause,
-    EventIgnored,
-    FireSkipped,
-    GlobalEventRaised,
-    InstanceStarted,
-    JobInitiated,
-    Recorded,
-)
-from jobledger.domain.instance import InstanceState
+from jobledger.domain.instants import Instant
 from jobledger.domain.messages import Outcome, ProcessEvent
-from jobledger.domain.plan import (
-    CommandJob,
-    Context,
-    Dependency,
-    EventJob,
-    EventKind,
-    FileJob,
-    Grouping,
-    Job,
-    JobPlan,
-    ListedJob,
-    Parameter,
-    ScheduleJob,
-    Trigger,
+from jobledger.domain.plan import EventJob, JobPlan
+from scenario_agents import Order, StandInAgent
+from scenario_cast import Cast, Told
+from scenario_expectations import Expectations
+from scenario_language import (
+    Expect,
+    Push,
+    Scenario,
+    ScenarioMistake,
+    Tell,
+    dry_run_in,
+    duration_ms,
+    instant,
+    pairs_in,
 )
-from jobledger.domain.topology import Topology
+from scenario_stage import BEGINNING, Beginning, Command, Refusal, Stage
 
-AGENT = "host"
-INSTANCE = UUID(int=1)
-_KINDS = ("command", "schedule", "file", *(kind.name.lower() for kind in EventKind))
-
-
-class ScenarioMistake(Exception):
-    """The file does not read; says the line."""
+_DAY_MS = 86_400_000
+_STEP_MS = 1000
+"""How much later each line of a story is than the one before."""
 
 
 @dataclass
-class Scenario:
-    """A plan, and what is told to an instance of it."""
+class Happening:
+    """One line, and what was expected and found there."""
 
-    plan: JobPlan
-    steps: list[tuple[int, str]]
+    number: int
+    line: str
+    found: list[str] = field(default_factory=list)
+    wrong: bool = False
 
 
 @dataclass
-class _Draft:
-    name: str
-    parent: str | None
-    jobs: list[Job] = field(default_factory=list)
-    rules: list[tuple[str, str]] = field(default_factory=list)
+class Execution:
+    """One run of a job, as its agent knows it."""
+
+    initiation_id: str | None
+    contexts: tuple[str, ...]
+    fired_at: Instant
+    pid: int | None = None
 
 
-def read(path: Path) -> Scenario:
-    """The scenario of a file."""
-    drafts: dict[str, _Draft] = {}
-    steps: list[tuple[int, str]] = []
-    for number, raw in enumerate(path.read_text().splitlines(), 1):
-        line = raw.split("#")[0].strip()
-        if not line:
-            continue
-        words = line.split()
-        if words[0] == "context":
-            current = _Draft(words[1], words[3] if len(words) > 3 else None)
-            drafts[current.name] = current
-        elif not steps and words[0] in _KINDS:
-            current.jobs.append(_job(words))
-        elif not steps and "after" in words:
-            current.rules.append((words[0], line.split(" after ", 1)[1]))
+def play(scenario: Scenario, stage: Stage) -> list[Happening]:
+    """What happened at each line; none is wrong when all went as expected."""
+    playing = Play(scenario, stage)
+    playing.run()
+    return playing.happenings
+
+
+def trace(happenings: Sequence[Happening]) -> str:
+    """The story, with what was found beside what was expected."""
+    width = min(60, max((len(each.line) for each in happenings), default=0) + 2)
+    rows = []
+    for each in happenings:
+        mark = "!!" if each.wrong else "  "
+        line = f"  {each.line}" if each.line.startswith("->") else each.line
+        first, *more = each.found or [""]
+        rows.append(f"{mark} {each.number:>4}  {line:<{width}}  | {first}".rstrip())
+        rows.extend(f"{'':>9}{'':<{width}}  | {text}" for text in more)
+    return "\n".join(rows)
+
+
+class Play:
+    """One scenario on one stage."""
+
+    def __init__(self, scenario: Scenario, stage: Stage) -> None:
+        self._scenario = scenario
+        self.stage = stage
+        self.cast = Cast(stage)
+        self.happenings: list[Happening] = []
+        self.now = BEGINNING
+        self._clock_is_set = False
+        self._announced: set[str] = set()
+        self._compatible: set[str] = set()
+        self._events = 0
+        self._pids: dict[str, str] = {}
+        self._fired: dict[tuple[str, ...], Instant] = {}
+        self._last: tuple[ProcessEvent, ...] = ()
+        self.refusal: Refusal | None = None
+        self.problems: list[str] = []
+        self.listed: list[str] = []
+        """What a question of the last step was answered with."""
+
+    # --- the story ------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Play every line."""
+        told = [each for each in self._scenario.steps if isinstance(each, Tell)]
+        begun_by_hand = {each.words[1] for each in told if each.words[0] == "begin"}
+        opened = False
+        for step in self._scenario.steps:
+            if isinstance(step, Tell) and not opened and step.words[0] not in {"clock", "agent"}:
+                opened = True
+                self._begin_by_themselves(begun_by_hand)
+            happening = Happening(step.number, step.line)
+            self.happenings.append(happening)
+            try:
+                self._take(step, happening)
+            except ScenarioMistake as mistake:
+                raise ScenarioMistake(f"{self._scenario.name}, line {step.number}: {mistake}") from mistake
+        contradictions = self.stage.contradictions()
+        if contradictions:
+            self.happenings.append(Happening(0, "-> live is replayed", contradictions, wrong=True))
+
+    def _begin_by_themselves(self, begun_by_hand: set[str]) -> None:
+        """One instance of each plan without a clock is there from the beginning, unless a line begins one."""
+        for plan in self.cast.plans.values():
+            if plan.window.cron is None and plan.name not in begun_by_hand and not plan.disabled:
+                self.stage.begin(Beginning(plan.name))
+        self.cast.look()
+
+    def _take(self, step: Push | Tell | Expect, happening: Happening) -> None:
+        if isinstance(step, Expect):
+            for expected, found in Expectations(self).pairs(step.words):
+                happening.found.append(found)
+                happening.wrong |= expected != found
+            return
+        self._forget()
+        if isinstance(step, Push):
+            self._push(step.plan)
         else:
-            steps.append((number, line))
-    jobs = {job.identifier: job for draft in drafts.values() for job in draft.jobs}
-    names = {job.name: job for job in jobs.values()}
-    root = next(iter(drafts.values()))
-    return Scenario(JobPlan(root=_context(root, drafts, names), jobs=tuple(jobs.values())), steps)
+            self._tell(step.words)
+        self.cast.look()
+        happening.found = [*self._told_of_refusals(), *self.cast.news()]
 
+    def _told_of_refusals(self) -> Iterator[str]:
+        if self.refusal is not None:
+            yield f"refused: {self.refusal.reason}"
+        yield from self.problems
+        if self.listed:
+            yield f"answered: {' '.join(self.listed)}"
 
-def _job(words: list[str]) -> Job:
-    kind, name, rest = words[0], words[1], " ".join(words[2:])
-    if kind == "command":
-        given = re.findall(r"(\w+)=(\S+)", rest)
-        return CommandJob(
-            agent=AGENT,
-            name=name,
-            command_line="true",
-            repeatable="repeatable" in rest,
-            target_residing_context_only="here only" in rest,
-            parameters=tuple(Parameter(key, value) for key, value in given),
-        )
-    if kind == "schedule":
-        return ScheduleJob(agent=AGENT, name=name, trigger=Trigger(cron="0 0 7 * * ?"))
-    if kind == "file":
-        return FileJob(agent=AGENT, name=name, trigger=Trigger(cron="0 * * * * ?"), filenames=("x",))
-    return EventJob.listed(EventKind[kind.upper()], name)
+    def _forget(self) -> None:
+        self.refusal = None
+        self.problems = []
+        self.listed = []
+        self.cast.forget()
 
+    def _push(self, plan: JobPlan) -> None:
+        for job in plan.jobs:
+            if not isinstance(job, EventJob) and job.agent not in self._announced:
+                self._announced.add(job.agent)
+                self.stage.agent(job.agent, compatible=job.agent in self._compatible)
+        self.problems = self.stage.push(plan)
+        if not self.problems:
+            self.cast.plans[plan.name] = plan
+            self.cast.versions.setdefault(plan.name, []).append(plan)
 
-def _context(draft: _Draft, drafts: dict[str, _Draft], names: dict[str, Job]) -> Context:
-    return Context(
-        name=draft.name,
-        jobs=tuple(ListedJob(job.agent, job.name) for job in draft.jobs),
-        dependencies=tuple(
-            Dependency(names[dependant].identifier, _grouping(text, names)) for dependant, text in draft.rules
-        ),
-        contexts=tuple(_context(d, drafts, names) for d in drafts.values() if d.parent == draft.name),
-    )
+    def _tell(self, words: tuple[str, ...]) -> None:
+        if words[0] not in {"clock", "at", "wait", "down", "agent"}:
+            self._move_clock(self.now + _STEP_MS)
+        teller = _TELLERS.get(words[0])
+        if teller is None:
+            raise ScenarioMistake(f"nobody can tell {words[0]!r}")
+        teller(self, words)
 
+    def _move_clock(self, to: Instant) -> None:
+        if to < self.now:
+            raise ScenarioMistake("the clock never goes back")
+        self.now = to
+        self.stage.set_clock(to)
 
-def _grouping(text: str, names: dict[str, Job]) -> Grouping:
-    tokens = re.findall(r"[()]|[^\s()]+", text)
+    def _moment(self, words: Sequence[str]) -> Instant:
+        """``HH:MM`` for the next such time, or a date before it."""
+        if len(words) == 2:
+            return instant(words[0], words[1])
+        day = self.now - self.now % _DAY_MS
+        at = day + instant("1970-01-01", words[0])
+        return at if at >= self.now else at + _DAY_MS
 
-    def one() -> str | Grouping:
-        token = tokens.pop(0)
-        if token != "(":
-            return names[token].identifier
-        inside = expression()
-        tokens.pop(0)
-        return inside
+    # --- time and the world ---------------------------------------------------------------------------------
 
-    def expression() -> Grouping:
-        members: dict[str, list[str | Grouping]] = {"and": [], "or": [], "not": []}
-        joint = "and"
-        if tokens[0] != "not":
-            first = one()
-            joint = tokens[0] if tokens and tokens[0] in {"and", "or"} else "and"
-            members[joint].append(first)
-        while tokens and tokens[0] != ")":
-            word = tokens.pop(0)
-            if word == "and" and tokens[0] == "not":
-                word = tokens.pop(0)
-            members[word].append(one())
-        return Grouping(
-            all_of=tuple(members["and"]), any_of=tuple(members["or"]), none_of=tuple(members["not"])
-        )
-
-    return expression()
-
-
-class CorePlay:
-    """One instance of the scenario's plan in the pure core."""
-
-    def __init__(self, plan: JobPlan) -> None:
-        self.topology = Topology(plan)
-        self.names = {unit.job.name: unit for unit in self.topology.units}
-        fact = InstanceStarted(plan=plan.name, plan_version=1, agents=plan.agents())
-        step = start(
-            self.topology, instance_id=INSTANCE, fact=fact, at=0, cause=Cause(command="StartInstance")
-        )
-        self.state: InstanceState = step.state
-        self.before: InstanceState = step.state
-        self.facts: tuple[Recorded, ...] = ()
-        self.refused = False
-        self._last: Command | None = None
-        self._now = 0
-
-    def tell(self, line: str) -> None:
-        """Play one line that tells something."""
-        command = self._last if line == "again" else self._command(line)
-        if command is None:
-            raise ScenarioMistake("nothing was told before that could come again")
-        self._last = command
-        self._now += 1
-        self.before = self.state
-        answer = advance(self.state, command, at=self._now, cause=Cause(position=self._now))
-        self.refused = isinstance(answer, Refused)
-        self.facts = answer.facts if isinstance(answer, Step) else ()
-        self.state = answer.state if isinstance(answer, Step) else self.state
-
-    def _command(self, line: str) -> Command:
-        words = line.split()
-        context = words[words.index("in") + 1] if "in" in words else None
+    def _tell_clock(self, words: tuple[str, ...]) -> None:
         match words:
-            case ["end"]:
-                return EndInstance()
-            case ["submit", name, *_]:
-                unit = self.names[name]
-                return SubmitJob(job=unit.identifier, context=context or unit.contexts[0])
-            case ["start", name, *_]:
-                return self._report(name, context, starting=True)
-            case ["finish", name, "ok", *_]:
-                return self._report(name, context, successful=True, return_code=0)
-            case ["finish", name, "failed", code, *_]:
-                return self._report(name, context, return_code=int(code))
-            case ["fire", name, *_]:
-                return self._report(name, context, successful=True)
-            case ["skip-fire", name, *reason]:
-                return self._report(name, None, outcome=Outcome.FIRE_SKIPPED, details=" ".join(reason))
-            case _:
-                raise ScenarioMistake(f"cannot tell {line!r}")
+            case ["clock" | "at", *moment]:
+                self._move_clock(self._moment(moment))
+            case ["wait", duration]:
+                self._move_clock(self.now + duration_ms(duration))
 
-    def _report(self, name: str, context: str | None, **given: object) -> ReportEvent:
-        units = [self.topology.units[i] for i in self.topology.by_identifier[self.names[name].identifier]]
-        unit = next((each for each in units if context in each.contexts), units[0])
-        number = self.state.job(unit.index).initiation
+    def _tell_restart(self, words: tuple[str, ...]) -> None:
+        match words:
+            case ["restart"]:
+                self.stage.restart(self.now)
+            case ["down", "until", *moment]:
+                self.now = self._moment(moment)
+                self.stage.restart(self.now)
+            case _:
+                raise ScenarioMistake("write restart, or down until TIME")
+
+    def _tell_agent(self, words: tuple[str, ...]) -> None:
+        match words:
+            case ["agent", name, "compatible"]:
+                self._compatible.add(name)
+            case ["agent", name, "away"]:
+                self._agent(name).reachable = False
+            case ["agent", name, "back"]:
+                self._agent(name)
+            case ["agent", name, "refuses", *jobs]:
+                self._agent(name).refuses.update(jobs)
+            case _:
+                raise ScenarioMistake("write agent NAME compatible, away, back, or refuses JOB …")
+
+    def _agent(self, name: str) -> StandInAgent:
+        return self.stage.agent(name, compatible=name in self._compatible)
+
+    # --- instances ------------------------------------------------------------------------------------------
+
+    def _tell_begin(self, words: tuple[str, ...]) -> None:
+        plan, rest = words[1], list(words[2:])
+        fields: dict[str, Any] = {}
+        while rest:
+            match rest:
+                case ["until", "ended", *rest]:
+                    fields["until_ended"] = True
+                case ["dry", *rest]:
+                    rest, fields["dry_run"] = dry_run_in(rest)
+                case ["with", *given]:
+                    fields["parameters"], rest = pairs_in(given), []
+                case _:
+                    raise ScenarioMistake("write begin PLAN [until ended] [dry …] [with NAME=VALUE …]")
+        self.refusal = self.stage.begin(Beginning(plan, **fields))
+
+    def _tell_command(self, words: tuple[str, ...]) -> None:
+        verb, rest = words[0], list(words[1:])
+        options: dict[str, Any] = {}
+        if "because" in rest:
+            at = rest.index("because")
+            options["reason"] = " ".join(rest[at + 1 :])
+            rest = rest[:at]
+        if "by" in rest:
+            at = rest.index("by")
+            options["by"] = rest[at + 1]
+            del rest[at : at + 2]
+        if "with" in rest:
+            at = rest.index("with")
+            options["parameters"] = pairs_in(rest[at + 1 :])
+            rest = rest[:at]
+        if verb in _OF_INSTANCES:
+            label = rest[0] if rest else self.cast.only_instance()
+            self._ask(label, Command(verb, **options))
+            return
+        told = self.cast.told(rest)
+        identifier, context = self.cast.standing(told)
+        self._ask(told.instance, Command(verb, context=context, job=identifier, **options))
+
+    def _ask(self, label: str, command: Command) -> None:
+        self.refusal = self.stage.command(self.cast.id_of(label), command)
+
+    # --- what agents report ---------------------------------------------------------------------------------
+
+    def _tell_start(self, words: tuple[str, ...]) -> None:
+        told, run, rest = self._execution(words[1:])
+        if rest:
+            raise ScenarioMistake("write start JOB [in CONTEXT] [of INSTANCE] [run N]")
+        self._report(told, run, starting=True, pid=run.pid)
+
+    def _tell_finish(self, words: tuple[str, ...]) -> None:
+        told, run, rest = self._execution(words[1:])
+        common: dict[str, Any] = {"completed_at": self.now, "pid": run.pid}
+        match rest:
+            case ["ok"]:
+                self._report(told, run, successful=True, return_code=0, **common)
+            case ["ok", code]:
+                self._report(told, run, successful=True, return_code=int(code), **common)
+            case ["failed", code]:
+                self._report(told, run, return_code=int(code), **common)
+            case ["killed"]:
+                self._report(told, run, return_code=143, killed=True, **common)
+            case ["not", "today"]:
+                outcome = Outcome.IGNORED_DAY_OF_WEEK
+                self._report(told, run, successful=True, outcome=outcome, **common)
+            case _:
+                raise ScenarioMistake("write finish JOB … ok, failed CODE, killed, or not today")
+
+    def _tell_fire(self, words: tuple[str, ...]) -> None:
+        told, rest = self.cast.told_at(words[1:])
+        run = Execution(None, () if told.context is None else (told.context,), self.now)
+        match rest:
+            case []:
+                self._report(told, run, successful=True)
+            case ["by", "hand"]:
+                self._report(told, run, successful=True, manual=True)
+            case ["in", "blackout"]:
+                self._report(told, run, successful=True, outcome=Outcome.IGNORED_IN_BLACKOUT)
+            case _:
+                raise ScenarioMistake("write fire JOB [by hand | in blackout]")
+
+    def _tell_skip_fire(self, words: tuple[str, ...]) -> None:
+        told, rest = self.cast.told_at(words[1:])
+        run = Execution(None, (), self.now)
+        self._report(told, run, outcome=Outcome.FIRE_SKIPPED, details=" ".join(rest))
+
+    def _tell_raise(self, words: tuple[str, ...]) -> None:
+        match words:
+            case ["raise", name]:
+                self.stage.raise_global(name, None)
+            case ["raise", name, "group", group]:
+                self.stage.raise_global(name, group)
+            case _:
+                raise ScenarioMistake("write raise EVENT [group NAME]")
+
+    def _tell_again(self, words: tuple[str, ...]) -> None:
+        if not self._last:
+            raise ScenarioMistake("nothing was reported before that could come again")
+        times = int(words[1]) if len(words) > 1 else 1
+        for _ in range(times):
+            self._send(self._last)
+
+    def _execution(self, words: Sequence[str]) -> tuple[Told, Execution, list[str]]:
+        """The run that is meant: the latest that the agent was told of, unless ``run N`` names another."""
+        told, rest = self.cast.told_at(words)
+        number = 0
+        if rest[:1] == ["run"]:
+            number, rest = int(rest[1]), rest[2:]
+        instance_id = self.cast.id_of(told.instance)
+        runs = [
+            order.initiation
+            for order in self.stage.orders()
+            if order.initiation is not None
+            and order.instance_id == instance_id
+            and order.initiation.job == told.name
+            and (told.context is None or told.context in order.initiation.contexts)
+        ]
+        if number > len(runs):
+            raise ScenarioMistake(f"{told.name} was initiated {len(runs)} times, not {number}")
+        if not runs:
+            contexts = () if told.context is None else (told.context,)
+            key = (instance_id, told.name, *contexts)
+            return told, Execution(None, contexts, self._fired.setdefault(key, self.now)), rest
+        run = runs[number - 1]
+        pid = int(run.id.rpartition("-")[2]) + 1000
+        self._pids[f"pid {pid}"] = run.id
+        fired_at = self._fired.setdefault((run.id,), self.now)
+        return told, Execution(run.id, run.contexts, fired_at, pid), rest
+
+    def initiation_of(self, order: Order) -> str:
+        """The initiation that a kill means: agents of the compatible kind are told the process alone."""
+        return self._pids.get(order.initiation_id, order.initiation_id)
+
+    def _report(self, told: Told, run: Execution, **given: Any) -> None:
+        job = self.cast.job(told)
+        self._events += 1
+        compatible = job.agent in self._compatible
         event = ProcessEvent(
-            agent=unit.job.agent,
-            job=name,
-            instance_id=str(INSTANCE),
-            contexts=(context,) if context else (),
-            initiation_id=self.state.initiation_id(number) if number else None,
-            fired_at=self._now,
-            id=f"event-{self._now}",
-            **given,  # type: ignore[arg-type]
+            agent=job.agent,
+            job=job.name,
+            instance_id=self.cast.id_of(told.instance),
+            plan=told.instance.partition("#")[0],
+            contexts=run.contexts,
+            fired_at=run.fired_at,
+            id=None if compatible else f"event-{self._events}",
+            initiation_id=None if compatible else run.initiation_id,
+            **given,
         )
-        return ReportEvent(event=event)
+        self._send((event,))
 
-    def expect(self, line: str) -> Iterator[tuple[str, str]]:
-        """Pairs of what was expected and what is, for one ``->`` line."""
-        word, _, rest = line.partition(" ")
-        match word:
-            case "initiates":
-                yield rest.strip(), " ".join(self.initiated())
-            case "nothing":
-                yield "nothing", " ".join(self.initiated()) or self._changed()
-            case "status":
-                for pair in rest.split(","):
-                    name, _, status = pair.strip().rpartition(" ")
-                    yield f"{name} {status}", f"{name} {self.status(name)}"
-            case "ignored":
-                yield rest, ", ".join(f.fact.reason for f in self.facts if isinstance(f.fact, EventIgnored))
-            case "skipped":
-                yield rest, ", ".join(f.fact.reason for f in self.facts if isinstance(f.fact, FireSkipped))
-            case "raises":
-                yield rest, " ".join(f.fact.name for f in self.facts if isinstance(f.fact, GlobalEventRaised))
-            case "refused":
-                yield "refused", "refused" if self.refused else "accepted"
-            case _:
-                raise ScenarioMistake(f"cannot expect {line!r}")
-
-    def initiated(self) -> list[str]:
-        """Names of the jobs that the last step initiated."""
-        found = (each.fact for each in self.facts)
-        units = (self.topology.unit_of(f.job, f.context) for f in found if isinstance(f, JobInitiated))
-        return [unit.job.name for unit in units if unit is not None]
-
-    def status(self, name: str) -> str:
-        """The status of a job, of ``job in context``, of a context, or of the instance."""
-        job, _, context = name.partition(" in ")
-        if context:
-            unit = self.topology.unit_in(context, self.names[job].identifier)
-            assert unit is not None
-            return self.state.job(unit.index).status.value
-        if name in self.names:
-            return self.state.job(self.names[name].index).status.value
-        if name == "instance":
-            return self.state.status
-        return self.state.context_status(self.topology.context_index[name]).value
-
-    def _changed(self) -> str:
-        return "nothing" if self.state.jobs == self.before.jobs else "statuses changed"
+    def _send(self, events: tuple[ProcessEvent, ...]) -> None:
+        self._last = events
+        self.stage.report(events, compatible=any(each.agent in self._compatible for each in events))
 
 
-def play(scenario: Scenario) -> list[str]:
-    """Every line where what is differs from what was expected."""
-    stage = CorePlay(scenario.plan)
-    differences = []
-    for number, line in scenario.steps:
-        if not line.startswith("->"):
-            stage.tell(line)
-            continue
-        for expected, found in stage.expect(line.removeprefix("->").strip()):
-            if expected != found:
-                differences.append(f"line {number}: expected {expected!r}, found {found!r}")
-    return differences
+_TELLERS: dict[str, Callable[[Play, tuple[str, ...]], None]] = {
+    "clock": Play._tell_clock,
+    "at": Play._tell_clock,
+    "wait": Play._tell_clock,
+    "restart": Play._tell_restart,
+    "down": Play._tell_restart,
+    "agent": Play._tell_agent,
+    "begin": Play._tell_begin,
+    "start": Play._tell_start,
+    "finish": Play._tell_finish,
+    "fire": Play._tell_fire,
+    "skip-fire": Play._tell_skip_fire,
+    "raise": Play._tell_raise,
+    "again": Play._tell_again,
+    "submit": Play._tell_command,
+    "end": Play._tell_command,
+}
+_OF_INSTANCES = frozenset({"end"})

@@ -1,14 +1,35 @@
-"""Every scenario file, played against the pure core."""
+"""Every scenario file, played against the pure core, the actors on a real ledger, and over HTTP."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from runner import play, read
+from runner import play, trace
+from scenario_actors import ActorStage
+from scenario_core import CoreStage
+from scenario_http import HttpStage
+from scenario_language import read
+from scenario_stage import Stage
 
-SCENARIOS = sorted(Path(__file__).parent.glob("*.scenario"))
+SCENARIOS = sorted(Path(__file__).parent.rglob("*.scenario"), key=lambda path: path.stem)
+
+
+@contextmanager
+def stage(depth: str, folder: Path) -> Iterator[Stage]:
+    """A stage of that depth, closed at the end."""
+    if depth == "core":
+        yield CoreStage()
+    else:
+        with closing(ActorStage(folder) if depth == "actors" else HttpStage(folder)) as opened:
+            yield opened
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
-def test_scenario(path: Path) -> None:
-    differences = play(read(path))
-    assert not differences, f"{path.name}\n" + "\n".join(differences) + "\n\n" + path.read_text()
+@pytest.mark.parametrize("depth", ["core", "actors", "http"])
+def test_scenario(depth: str, path: Path, tmp_path: Path) -> None:
+    scenario = read(path)
+    with stage(depth, tmp_path) as opened:
+        happenings = play(scenario, opened)
+    if any(each.wrong for each in happenings):
+        pytest.fail(f"{path.name}, {depth}: {scenario.remark}\n\n{trace(happenings)}", pytrace=False)

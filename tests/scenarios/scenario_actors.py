@@ -1,0 +1,139 @@
+"""The dashboard's actors on a real ledger, with agents that live in memory."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+from jobledger.actors.dashboard.dashboard import PlanInvalid
+from jobledger.actors.dashboard.errors import NotPermitted, UnknownName
+from jobledger.actors.dashboard.origin import Origin
+from jobledger.domain.instance import replay
+from jobledger.domain.instants import Instant
+from jobledger.domain.messages import ProcessEvent
+from jobledger.domain.plan import JobPlan
+from jobledger.domain.snapshots import digest
+from jobledger.http.wire.views import FactView, InstanceView, fact_view, instance_view
+from scenario_agents import Order, StandInAgent
+from scenario_commands import domain_command
+from scenario_dashboard import RunningDashboard
+from scenario_stage import Beginning, Command, Refusal
+
+OPERATOR = Origin(by="olga", source="10.0.0.7")
+
+
+class ActorStage:
+    """Calls the dashboard as its HTTP resources would."""
+
+    def __init__(self, folder: Path) -> None:
+        self._running = RunningDashboard(folder, lambda url: self._running.agents[url])
+
+    def close(self) -> None:
+        """Stop it."""
+        self._running.close()
+
+    # --- what is told ---------------------------------------------------------------------------------------
+
+    def push(self, plan: JobPlan) -> list[str]:
+        """Make it the newest version."""
+        try:
+            self._running.dashboard.push_plan(plan, {}, OPERATOR)
+        except PlanInvalid as error:
+            return [
+                f"{each.context or ''} {each.job or ''}: {each.message}"
+                for each in error.problems
+                if each.severity == "error"
+            ]
+        self._running.settle()
+        return []
+
+    def begin(self, beginning: Beginning) -> Refusal | None:
+        """Begin an instance by hand."""
+        try:
+            self._running.dashboard.start_instance(
+                beginning.plan,
+                OPERATOR,
+                parameters=beginning.parameters,
+                run_until_ended=beginning.until_ended,
+                dry_run=beginning.dry_run,
+            )
+        except NotPermitted as error:
+            return _refusal(error)
+        finally:
+            self._running.settle()
+        return None
+
+    def command(self, instance_id: str, command: Command) -> Refusal | None:
+        """Give an order, and wait for what follows from it elsewhere."""
+        origin = Origin(by=command.by, source="10.0.0.7", reason=command.reason)
+        try:
+            self._running.dashboard.command(UUID(instance_id), domain_command(command), origin)
+        except NotPermitted as error:
+            return _refusal(error)
+        except UnknownName as error:
+            return Refusal(str(error), unknown=True)
+        finally:
+            self._running.settle()
+        return None
+
+    def report(self, events: Sequence[ProcessEvent], *, compatible: bool) -> None:
+        """Put it into the inbox."""
+        self._running.dashboard.receive(events, OPERATOR)
+        self._running.settle()
+
+    def raise_global(self, name: str, group: str | None) -> None:
+        """From outside."""
+        self._running.dashboard.raise_global_event(
+            name, OPERATOR, environment_group=group, everywhere=group is None
+        )
+        self._running.settle()
+
+    def agent(self, name: str, *, compatible: bool = False) -> StandInAgent:
+        """Its name is its URL."""
+        agent = self._running.agents.setdefault(name, StandInAgent(name, self._running.orders))
+        agent.reachable = True
+        self._running.dashboard.announce(name, url=name, host="here", version="1")
+        self._running.settle()
+        return agent
+
+    def set_clock(self, now: Instant) -> None:
+        """Let time pass."""
+        self._running.set_clock(now)
+
+    def restart(self, until: Instant) -> None:
+        """Stop, and start again on the same data."""
+        self._running.close()
+        self._running.reopen(until)
+        self._running.settle()
+
+    # --- what is shown --------------------------------------------------------------------------------------
+
+    def instances(self) -> list[InstanceView]:
+        """The live states."""
+        dashboard = self._running.dashboard
+        rows = dashboard.instances(limit=1000).items
+        return [instance_view(dashboard.instance(row.instance_id)) for row in reversed(rows)]
+
+    def facts(self, instance_id: str, after: int) -> list[FactView]:
+        """From the log on disk."""
+        facts = self._running.dashboard.log(UUID(instance_id), after=after, limit=1000)
+        return [fact_view(each) for each in facts]
+
+    def orders(self) -> list[Order]:
+        """What the agents took note of."""
+        return self._running.orders.all()
+
+    def contradictions(self) -> list[str]:
+        """Live state and replayed state, compared by digest."""
+        dashboard = self._running.dashboard
+        states = [dashboard.instance(row.instance_id) for row in dashboard.instances(limit=1000).items]
+        return [
+            f"instance {state.instance_id} of {state.plan}: the log amounts to another state"
+            for state in states
+            if digest(replay(state.topology, dashboard.ledger.facts(state.instance_id))) != digest(state)
+        ]
+
+
+def _refusal(error: NotPermitted) -> Refusal:
+    refused = error.refused
+    status = None if refused.status is None else str(refused.status)
+    return Refusal(refused.reason, status, refused.permitted_in, refused.unknown)

@@ -1,0 +1,319 @@
+"""The pure core alone: plans, instances and what goes between them, as values in one thread."""
+
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from itertools import count
+from uuid import UUID
+
+from jobledger.actors.dashboard.deliveries import deliveries
+from jobledger.actors.dashboard.ports import AgentUnreachable
+from jobledger.domain import commands
+from jobledger.domain.decide import Step, advance, start
+from jobledger.domain.facts import (
+    Cause,
+    GlobalEventRaised,
+    InstanceDue,
+    JobInitiated,
+    KillRequested,
+    PlanFact,
+    PlanPushed,
+    Recorded,
+)
+from jobledger.domain.instance import InstanceState, replay
+from jobledger.domain.instants import Instant
+from jobledger.domain.messages import Initiation, ProcessEvent, ProvisionedJobs, PublishedInstance
+from jobledger.domain.plan import CommandJob, EventJob, EventKind, JobPlan
+from jobledger.domain.plan_log import (
+    PlanState,
+    due_starts,
+    evolve_plan,
+    instance_started,
+    plan_stream,
+    push,
+    record,
+)
+from jobledger.domain.snapshots import digest
+from jobledger.domain.topology import Topology
+from jobledger.domain.validation import validate
+from jobledger.http.wire.views import FactView, InstanceView, fact_view, instance_view
+from msgspec.structs import replace
+from scenario_agents import Order, Orders, StandInAgent
+from scenario_commands import domain_command
+from scenario_stage import BEGINNING, Beginning, Command, Refusal
+
+ZONE = "UTC"
+
+
+class CoreStage:
+    """Everything that a dashboard would do with the core's answers, done at once."""
+
+    def __init__(self) -> None:
+        self._now = BEGINNING
+        self._orders = Orders()
+        self._agents: dict[str, StandInAgent] = {}
+        self._plans: dict[str, PlanState] = {}
+        self._topologies: dict[tuple[str, int], Topology] = {}
+        self._states: dict[UUID, InstanceState] = {}
+        self._logs: dict[UUID, list[Recorded]] = {}
+        self._inbox: deque[tuple[UUID, commands.Command]] = deque()
+        self._outbox: dict[str, deque[tuple[str, Recorded]]] = defaultdict(deque)
+        self._positions = count(1)
+        self._begun = count(1)
+
+    # --- what is told ---------------------------------------------------------------------------------------
+
+    def push(self, plan: JobPlan) -> list[str]:
+        """Validate, and record the version."""
+        errors = [
+            f"{each.context or ''} {each.job or ''}: {each.message}"
+            for each in validate(plan)
+            if each.severity == "error"
+        ]
+        if errors:
+            return errors
+        before = self._plans.get(plan.name)
+        if before is not None:
+            self._start_due(plan.name)
+            before = self._plans[plan.name]
+        if (fact := push(before, plan, {})) is not None:
+            self._record_plan(plan.name, fact, Cause(command="PlanPushed", by="olga"))
+            self._topologies[plan.name, fact.version] = Topology(plan)
+        self._settle()
+        return []
+
+    def begin(self, beginning: Beginning) -> Refusal | None:
+        """Begin an instance of the newest version."""
+        state = self._plans[beginning.plan]
+        if state.plan.disabled:
+            return Refusal(f"plan {beginning.plan} is disabled", status="DISABLED")
+        if self._active(beginning.plan) and not state.plan.concurrent:
+            return Refusal("another instance is active", status="ACTIVE")
+        instance_id = UUID(int=next(self._begun))
+        fact = InstanceDue(instance_id=instance_id, version=state.version)
+        self._record_plan(beginning.plan, fact, Cause(command="InstanceDue", by="olga"))
+        started = replace(
+            instance_started(
+                state,
+                at=self._now,
+                due_at=None,
+                parameters=beginning.parameters,
+                until_ended=beginning.until_ended,
+            ),
+            dry_run=beginning.dry_run,
+        )
+        topology = self._topologies[beginning.plan, state.version]
+        cause = Cause(command="StartInstance", by="olga")
+        self._took(start(topology, instance_id=instance_id, fact=started, at=self._now, cause=cause))
+        self._settle()
+        return None
+
+    def command(self, instance_id: str, command: Command) -> Refusal | None:
+        """Let the instance decide."""
+        cause = Cause(command=command.verb, by=command.by, source="10.0.0.7", reason=command.reason)
+        refused = self._decide(UUID(instance_id), domain_command(command), cause)
+        self._settle()
+        if refused is None:
+            return None
+        status = None if refused.status is None else str(refused.status)
+        return Refusal(refused.reason, status, refused.permitted_in, refused.unknown)
+
+    def report(self, events: Sequence[ProcessEvent], *, compatible: bool) -> None:
+        """Into the inbox, and on from there."""
+        for event in events:
+            if UUID(event.instance_id) in self._states:
+                self._inbox.append((UUID(event.instance_id), commands.ReportEvent(event=event)))
+        self._settle()
+
+    def raise_global(self, name: str, group: str | None) -> None:
+        """To every active instance that has the event."""
+        position = next(self._positions)
+        for state in self._expecting(name):
+            if group is None or _folded(state.environment_group) == _folded(group):
+                self._inbox.append(
+                    (state.instance_id, _occurred(state.instance_id, name, f"raised-{position}"))
+                )
+        self._settle()
+
+    def agent(self, name: str, *, compatible: bool = False) -> StandInAgent:
+        """It is within reach from now on."""
+        agent = self._agents.setdefault(name, StandInAgent(name, self._orders))
+        agent.reachable = True
+        self._settle()
+        return agent
+
+    def set_clock(self, now: Instant) -> None:
+        """Close the windows that are over and start what is due."""
+        self._now = now
+        for state in list(self._states.values()):
+            if not state.ended and state.ends_at is not None and state.ends_at <= now:
+                self._decide(
+                    state.instance_id, commands.CloseWindow(), Cause(command="CloseWindow", by="clock")
+                )
+        for name in self._plans:
+            self._start_due(name)
+        self._settle()
+
+    def restart(self, until: Instant) -> None:
+        """Forget everything but the logs, and go on."""
+        self._states = {
+            instance_id: replay(self._states[instance_id].topology, log)
+            for instance_id, log in self._logs.items()
+        }
+        self.set_clock(until)
+
+    # --- what is shown --------------------------------------------------------------------------------------
+
+    def instances(self) -> list[InstanceView]:
+        """In the order of their beginnings."""
+        return [instance_view(state) for state in self._states.values()]
+
+    def facts(self, instance_id: str, after: int) -> list[FactView]:
+        """From the log in memory."""
+        return [fact_view(each) for each in self._logs[UUID(instance_id)][after:]]
+
+    def orders(self) -> list[Order]:
+        """What the agents took note of."""
+        return self._orders.all()
+
+    def contradictions(self) -> list[str]:
+        """Live state and replayed state, compared by digest."""
+        return [
+            f"instance {instance_id} of {state.plan}: the log amounts to another state"
+            for instance_id, state in self._states.items()
+            if digest(replay(state.topology, self._logs[instance_id])) != digest(state)
+        ]
+
+    # --- what follows ---------------------------------------------------------------------------------------
+
+    def _active(self, plan: str) -> list[InstanceState]:
+        return [state for state in self._states.values() if state.plan == plan and not state.ended]
+
+    def _expecting(self, event: str) -> Iterator[InstanceState]:
+        identifier = f"{EventKind.GLOBAL}-{event}"
+        for state in self._states.values():
+            if not state.ended and identifier in state.topology.by_identifier:
+                yield state
+
+    def _record_plan(self, name: str, fact: PlanFact, cause: Cause) -> None:
+        before = self._plans.get(name)
+        recorded = record(before, plan_stream(name), fact, at=self._now, cause=cause)
+        self._plans[name] = evolve_plan(before, recorded)
+        self._deliver(recorded)
+
+    def _start_due(self, name: str) -> None:
+        state = self._plans[name]
+        facts = list(due_starts(state, self._now, active=bool(self._active(name)), default_zone=ZONE))
+        for fact in facts:
+            self._record_plan(name, fact, Cause(command=type(fact).__name__, by="clock"))
+            if isinstance(fact, InstanceDue):
+                started = instance_started(state, at=self._now, due_at=fact.due_at, parameters={})
+                topology = self._topologies[name, state.version]
+                cause = Cause(command="StartInstance", by="clock")
+                self._took(
+                    start(topology, instance_id=fact.instance_id, fact=started, at=self._now, cause=cause)
+                )
+
+    def _decide(self, instance_id: UUID, command: commands.Command, cause: Cause) -> commands.Refused | None:
+        answer = advance(self._states[instance_id], command, at=self._now, cause=cause)
+        if isinstance(answer, commands.Refused):
+            return answer
+        self._took(answer)
+        return None
+
+    def _took(self, step: Step) -> None:
+        """Keep the facts, and have everything follow that follows from them elsewhere."""
+        instance_id = step.state.instance_id
+        before = self._states.get(instance_id)
+        raised = 0 if before is None else before.raised
+        self._states[instance_id] = step.state
+        self._logs.setdefault(instance_id, []).extend(step.facts)
+        for recorded in step.facts:
+            self._deliver(recorded)
+            if isinstance(event := recorded.fact, GlobalEventRaised):
+                raised += 1
+                for target in self._expecting(event.name):
+                    if _folded(target.environment_group) == _folded(event.environment_group):
+                        occurred = _occurred(target.instance_id, event.name, f"{instance_id}/raised/{raised}")
+                        self._inbox.append((target.instance_id, occurred))
+        if step.state.ended and before is not None and not before.ended:
+            self._start_due(step.state.plan)
+
+    def _deliver(self, recorded: Recorded) -> None:
+        for agent, _stream, _position, kind in deliveries([recorded]):
+            self._outbox[agent].append((kind, recorded))
+
+    def _settle(self) -> None:
+        """Until nothing is left to hear and nothing to deliver to those within reach."""
+        while True:
+            while self._inbox:
+                instance_id, command = self._inbox.popleft()
+                self._decide(instance_id, command, Cause(position=next(self._positions)))
+            if not sum(self._deliver_to(agent) for agent in self._agents.values()):
+                return
+
+    def _deliver_to(self, agent: StandInAgent) -> int:
+        """How many deliveries it took."""
+        waiting, taken = self._outbox[agent.name], 0
+        while waiting:
+            kind, recorded = waiting[0]
+            try:
+                self._give(agent, kind, recorded)
+            except AgentUnreachable:
+                return taken
+            waiting.popleft()
+            taken += 1
+        return taken
+
+    def _give(self, agent: StandInAgent, kind: str, recorded: Recorded) -> None:
+        stream = recorded.originator_id
+        match kind, recorded.fact:
+            case "provision", PlanPushed(plan=plan):
+                held = tuple(
+                    job for job in plan.jobs if not isinstance(job, EventJob) and job.agent == agent.name
+                )
+                agent.provision(ProvisionedJobs(plan=plan.name, jobs=held))
+            case "withdraw", PlanPushed(plan=plan):
+                agent.withdraw(plan.name)
+            case "publish", _:
+                agent.publish(PublishedInstance(instance_id=str(stream), plan=self._states[stream].plan))
+            case "remove", _:
+                agent.remove(str(stream))
+            case "kill", KillRequested(initiation=number, pid=pid):
+                agent.kill(f"{stream}-{number}", pid)
+            case "initiate", JobInitiated() as fact:
+                self._initiate(agent, stream, fact)
+            case _:
+                raise ValueError(f"{kind} of {type(recorded.fact).__name__} is nothing to deliver")
+
+    def _initiate(self, agent: StandInAgent, instance_id: UUID, fact: JobInitiated) -> None:
+        state = self._states[instance_id]
+        unit = state.topology.unit_of(fact.job, fact.context)
+        assert unit is not None
+        assert isinstance(unit.job, CommandJob)
+        initiation = Initiation(
+            id=state.initiation_id(fact.initiation),
+            agent=fact.agent,
+            job=unit.job.name,
+            plan=state.plan,
+            instance_id=str(instance_id),
+            contexts=fact.contexts,
+            parameters=fact.parameters,
+            template=unit.job,
+            catalyst=fact.catalyst,
+            dry_run=fact.dry_run,
+        )
+        (refusal,) = agent.initiate([initiation])
+        if refusal is not None:
+            refused = commands.RefuseInitiation(initiation_id=initiation.id, detail=refusal)
+            self._inbox.append((instance_id, refused))
+
+
+def _occurred(instance_id: UUID, name: str, event_id: str) -> commands.ReportEvent:
+    event = ProcessEvent(
+        agent=EventKind.GLOBAL.value, job=name, instance_id=str(instance_id), id=event_id, successful=True
+    )
+    return commands.ReportEvent(event=event)
+
+
+def _folded(group: str | None) -> str | None:
+    return group.casefold() if group else None

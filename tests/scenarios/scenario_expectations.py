@@ -1,0 +1,217 @@
+"""What must have followed: the lines of a story that begin with an arrow."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from scenario_agents import Order
+from scenario_cast import Told, in_short
+from scenario_language import ScenarioMistake, dry_run_in, pairs_in
+
+if TYPE_CHECKING:
+    from runner import Play
+
+
+class Expectations:
+    """What a line that begins with an arrow says, beside what is."""
+
+    def __init__(self, play: "Play") -> None:
+        self._play = play
+        self._cast = play.cast
+
+    def pairs(self, words: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        """Pairs of what was expected and what was found."""
+        check = getattr(self, f"_{words[0].replace('-', '_')}", None)
+        if check is None:
+            raise ScenarioMistake(f"nobody can expect {words[0]!r}")
+        yield from check(list(words[1:]))
+
+    def _initiates(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        expected = [self._cast.shown(told) for told in self._cast.several(words)]
+        yield ", ".join(expected) or "nothing", ", ".join(self._initiated()) or "nothing"
+
+    def _initiated(self) -> list[str]:
+        """Jobs that agents were told to run, by instance and then in the order in which they were told."""
+        found = []
+        for label, view in self._cast.instances.items():
+            for order in self._cast.orders:
+                if order.verb == "initiate" and order.instance_id == view.instance_id:
+                    found.append(self._cast.shown(self._told_by(order, label)))
+        return found
+
+    def _told_by(self, order: Order, label: str) -> Told:
+        assert order.initiation is not None
+        return Told(label, order.initiation.job, order.initiation.contexts[0])
+
+    def _nothing(self, _words: list[str]) -> Iterator[tuple[str, str]]:
+        changed = self._initiated()
+        for label, view in self._cast.instances.items():
+            before = self._cast.before.get(label)
+            if before is None or (before.root, before.status) != (view.root, view.status):
+                changed.append(f"{label} changed")
+        yield "nothing", ", ".join(changed) or "nothing"
+
+    def _status(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        for pair in " ".join(words).split(","):
+            *name, status = pair.split()
+            told = self._cast.told(name)
+            yield f"{' '.join(name)} {status}", f"{' '.join(name)} {self._cast.status(told)}"
+
+    def _ignored(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        yield self._reasons("EventIgnored", words)
+
+    def _skipped(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        yield self._reasons("FireSkipped", words)
+
+    def _ended(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        yield self._reasons("InstanceEnded", words)
+
+    def _reasons(self, fact: str, words: list[str]) -> tuple[str, str]:
+        found = sorted({str(each.data["reason"]) for _, each in self._cast.facts if each.type == fact})
+        return " ".join(words), ", ".join(found)
+
+    def _raises(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        found = [str(each.data["name"]) for _, each in self._cast.facts if each.type == "GlobalEventRaised"]
+        yield " ".join(words), " ".join(found)
+
+    def _refused(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        refusal = self._play.refusal
+        if refusal is None:
+            yield " ".join(["refused", *words]), "done"
+        elif words == ["unknown"]:
+            yield "refused unknown", "refused unknown" if refusal.unknown else f"refused {refusal.status}"
+        elif words:
+            status, *rest = [each.rstrip(",") for each in words]
+            permitted = sorted(rest[2:]) if rest[:2] == ["permitted", "in"] else None
+            found = sorted(refusal.permitted) if permitted is not None else None
+            yield f"refused {status} {permitted}", f"refused {refusal.status} {found}"
+
+    def _done(self, _words: list[str]) -> Iterator[tuple[str, str]]:
+        refusal = self._play.refusal
+        yield "done", "done" if refusal is None else f"refused: {refusal.reason}"
+
+    def _invalid(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """Every text must be part of one of the errors of the plan."""
+        told = " | ".join(self._play.problems)
+        for text in words or [""]:
+            yield text, text if self._play.problems and text in told else told or "the plan was accepted"
+
+    def _tells(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        agent, rest = words[0], " ".join(words[1:])
+        found = [self._order(order) for order in self._cast.orders if order.agent == agent]
+        yield rest or "nothing", ", ".join(found) or "nothing"
+
+    def _order(self, order: Order) -> str:
+        match order.verb:
+            case "provision":
+                return f"provision {order.plan}"
+            case "withdraw":
+                return f"withdraw {order.plan}"
+            case "publish" | "remove":
+                return f"{order.verb} {self._cast.label_of(order.instance_id)}"
+            case "kill":
+                return f"kill {self._killed(order)}"
+        told = self._told_by(order, self._cast.label_of(order.instance_id))
+        return f"initiate {self._cast.shown(told)}"
+
+    def _kills(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        expected = [self._cast.shown(told) for told in self._cast.several(words)]
+        found = [self._killed(order) for order in self._cast.orders if order.verb == "kill"]
+        yield ", ".join(expected) or "nothing", ", ".join(found) or "nothing"
+
+    def _killed(self, order: Order) -> str:
+        meant = self._play.initiation_of(order)
+        for each in self._play.stage.orders():
+            if each.verb == "initiate" and each.initiation_id == meant:
+                return self._cast.shown(self._told_by(each, self._cast.label_of(each.instance_id)))
+        return f"an unknown run {meant}"
+
+    def _gets(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """The parameters that the latest initiation of a job carries, all of them."""
+        told, rest = self._cast.told_at(words)
+        expected = {} if rest == ["nothing"] else pairs_in(rest)
+        found = dict(self._latest(told).parameters)
+        yield in_short(dict(sorted(expected.items()))), in_short(dict(sorted(found.items())))
+
+    def _latest(self, told: Told) -> Any:
+        instance_id = self._cast.id_of(told.instance)
+        for order in reversed(self._play.stage.orders()):
+            initiation = order.initiation
+            if (
+                initiation is not None
+                and (order.instance_id, initiation.job) == (instance_id, told.name)
+                and (told.context is None or told.context in initiation.contexts)
+            ):
+                return initiation
+        raise ScenarioMistake(f"{told.name} was not initiated")
+
+    def _contexts(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """The contexts that the latest initiation of a job is for."""
+        told = self._cast.told(words[:1])
+        yield " ".join(words[1:]), " ".join(self._latest(told).contexts)
+
+    def _caused(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """``caused JOB by OTHER``: the job whose event the latest initiation names as its catalyst."""
+        told = self._cast.told(words[:1])
+        catalyst = self._latest(told).catalyst
+        found = "nothing" if catalyst is None else catalyst.job
+        plan = self._cast.plan_of(told.instance)
+        names = {job.identifier: job.name for job in plan.jobs}
+        yield words[2], names.get(found, found)
+
+    def _dry(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """``dry JOB …``: how its agent is to pretend."""
+        told, rest = self._cast.told_at(words)
+        _, expected = dry_run_in(rest)
+        yield str(expected), str(self._latest(told).dry_run)
+
+    def _permits(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        told, rest = self._cast.told_at(words)
+        expected = sorted(each.rstrip(",") for each in rest)
+        yield " ".join(expected), " ".join(sorted(self._cast.job_view(told).permitted))
+
+    def _flags(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """Which of held, skipped, initiated, acknowledged and killed a job shows."""
+        told, rest = self._cast.told_at(words)
+        view = self._cast.job_view(told)
+        names = ("held", "skipped", "initiated", "acknowledged", "killed")
+        found = [name for name in names if getattr(view, name)]
+        expected = [] if rest == ["none"] else rest
+        yield " ".join(sorted(expected)) or "none", " ".join(sorted(found)) or "none"
+
+    def _shows(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """``shows JOB FIELD VALUE``: a field of a job as the API has it."""
+        told, rest = self._cast.told_at(words)
+        found = getattr(self._cast.job_view(told), rest[0])
+        yield " ".join(rest[1:]), str(found)
+
+    def _counts(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """``counts [of INSTANCE] STATUS NUMBER, …``."""
+        label = self._cast.only_instance()
+        if words[:1] == ["of"]:
+            label, words = words[1], words[2:]
+        numbers = (pair.split() for pair in " ".join(words).split(","))
+        expected = {status: int(number) for status, number in numbers}
+        found = self._cast.view(label).counts
+        yield in_short(dict(sorted(expected.items()))), in_short(dict(sorted(found.items())))
+
+    def _instances(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """``instances night#1 ENDED, night#2 WAITING``: all there are, with their statuses."""
+        expected = [pair.strip() for pair in " ".join(words).split(",") if pair.strip()]
+        found = [f"{label} {view.status}" for label, view in self._cast.instances.items()]
+        yield ", ".join(expected) or "none", ", ".join(found) or "none"
+
+    def _recorded(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """``recorded by WHO [because REASON]``: the cause of the facts of the last step."""
+        by, reason = words[1], " ".join(words[3:])
+        for _, fact in self._cast.facts:
+            found = fact.cause.reason if isinstance(fact.cause.reason, str) else ""
+            yield (
+                f"{by} {reason} from somewhere",
+                f"{fact.cause.by} {found} from {'somewhere' if fact.cause.source else 'nowhere'}",
+            )
+        if not self._cast.facts:
+            yield "a fact", "no fact"
+
+    def _facts(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """``facts JobHeld JobReleased``: the types of the facts of the last step, in order."""
+        yield " ".join(words) or "none", " ".join(fact.type for _, fact in self._cast.facts) or "none"

@@ -1,0 +1,104 @@
+"""What a scenario is played on: one small protocol with three implementations, one for each depth.
+
+All three show what happened in the words of our own API, so that the same file reads the same everywhere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from jobledger.domain.instants import Instant, parse_rfc3339
+from jobledger.domain.messages import DryRun, ProcessEvent
+from jobledger.domain.plan import JobPlan
+from jobledger.http.wire.views import FactView, InstanceView
+from scenario_agents import Order, StandInAgent
+
+BEGINNING: Instant = parse_rfc3339("2026-01-05T00:00:00Z")
+"""When stories begin that say nothing else: a Monday."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why something that was asked for was not done."""
+
+    reason: str
+    status: str | None = None
+    """Of the job or instance that stands in the way."""
+    permitted: tuple[str, ...] = ()
+    """The statuses in which it would be done."""
+    unknown: bool = False
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a person asks of an instance, of a context or of a job."""
+
+    verb: str
+    context: str | None = None
+    job: str | None = None
+    """By identifier."""
+    parameters: dict[str, str] = field(default_factory=dict)
+    by: str = "olga"
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How an instance is begun by hand."""
+
+    plan: str
+    parameters: dict[str, str] = field(default_factory=dict)
+    until_ended: bool = False
+    dry_run: DryRun | None = None
+
+
+class Stage(Protocol):
+    """A scheduler, at one depth. What is told has had all its effects when the call returns."""
+
+    def push(self, plan: JobPlan) -> list[str]:
+        """Make it the newest version; returns the errors, with their places, of one that is not accepted."""
+        ...
+
+    def begin(self, beginning: Beginning) -> Refusal | None:
+        """Begin an instance by hand."""
+        ...
+
+    def command(self, instance_id: str, command: Command) -> Refusal | None:
+        """Have a person ask."""
+        ...
+
+    def report(self, events: Sequence[ProcessEvent], *, compatible: bool) -> None:
+        """Have an agent report, on the services that every agent has or on those of our own."""
+        ...
+
+    def raise_global(self, name: str, group: str | None) -> None:
+        """Raise a global event from outside: in one environment group, or in all."""
+        ...
+
+    def agent(self, name: str, *, compatible: bool = False) -> StandInAgent:
+        """The agent of that name, who has announced itself; on its way again if it was cut off."""
+        ...
+
+    def set_clock(self, now: Instant) -> None:
+        """Let time pass."""
+        ...
+
+    def restart(self, until: Instant) -> None:
+        """Stop the scheduler and start it again at an instant."""
+        ...
+
+    def instances(self) -> list[InstanceView]:
+        """Every instance there is or was, oldest first."""
+        ...
+
+    def facts(self, instance_id: str, after: int) -> list[FactView]:
+        """The facts of an instance past a position."""
+        ...
+
+    def orders(self) -> list[Order]:
+        """Everything that agents were told so far."""
+        ...
+
+    def contradictions(self) -> list[str]:
+        """What is live and differs from what the logs amount to: always empty."""
+        ...

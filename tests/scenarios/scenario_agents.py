@@ -23,6 +23,8 @@ class Order:
     published: PublishedInstance | None = None
     jobs: tuple[str, ...] = ()
     """The names of the jobs, of a provision."""
+    force: bool = False
+    """Of a kill."""
 
 
 class Orders:
@@ -82,9 +84,10 @@ class StandInAgent:
                 self._told(order)
         return answers
 
-    def kill(self, initiation_id: str, pid: int | None) -> None:
+    def kill(self, initiation_id: str, pid: int | None, *, force: bool) -> None:
         """Take note; a kill is of an initiation, or of a process where only that is known."""
-        self._told(Order(self.name, "kill", initiation_id=initiation_id or f"pid {pid}"))
+        run = initiation_id or f"pid {pid}"
+        self._told(Order(self.name, "kill", initiation_id=run, force=force))
 
     def output(self, initiation_id: str, stream: str, offset: int, limit: int) -> bytes:
         """It has none."""

@@ -278,8 +278,8 @@ class CoreStage:
                 agent.publish(PublishedInstance(instance_id=str(stream), plan=self._states[stream].plan))
             case "remove", _:
                 agent.remove(str(stream))
-            case "kill", KillRequested(initiation=number, pid=pid):
-                agent.kill(f"{stream}-{number}", pid)
+            case "kill", KillRequested(initiation=number, pid=pid, force=force):
+                agent.kill(f"{stream}-{number}", pid, force=force)
             case "initiate", JobInitiated() as fact:
                 self._initiate(agent, stream, fact)
             case _:

@@ -310,9 +310,13 @@ def _take(agent: StandInAgent, path: str, query: str, body: bytes) -> object:
         case ["DELETE ", "rest", "contextInstance", "remove"]:
             agent.remove(parse_qs(query)["correlationId"][0])
         case ["POST ", "api", "v1", "runs", initiation_id, "kill"]:
-            agent.kill(initiation_id, None)
+            agent.kill(initiation_id, None, force=_flag(query, "force"))
         case ["GET ", "rest", "jobUtils", "kill", pid]:
-            agent.kill("", int(pid))
+            agent.kill("", int(pid), force=_flag(query, "destroy"))
         case _:
             raise LookupError(f"no agent has {path}")
     return {}
+
+
+def _flag(query: str, name: str) -> bool:
+    return parse_qs(query)[name] == ["true"]

@@ -106,8 +106,8 @@ class LockGroup(msgspec.Struct, frozen=True, kw_only=True):
     def next_grant(self) -> Claim | None:
         """The claim that is to be granted now, if any is.
 
-        The least candidate decides for all: the first that waits for an exclusive lock is always one, so it
-        stops everything later while others hold a lock.
+        The least candidate decides for all. While an exclusive lock is held nothing is granted; while none is,
+        the first that waits for one is a candidate, and stops all later ones until nobody holds any lock.
         """
         ticket = self.candidates.first()
         if ticket is None:
@@ -240,7 +240,7 @@ def with_lock(state: LockGroup, lock: LockState) -> LockGroup:
 
 def _candidate(lock: LockState, claims: Map[int, Claim]) -> int | None:
     ticket = lock.waiting.first()
-    if ticket is None or lock.exclusive or lock.has_room_for(claims[ticket].count):
+    if ticket is None or lock.has_room_for(claims[ticket].count):
         return ticket
     return None
 

@@ -106,8 +106,8 @@ class LockGroup(msgspec.Struct, frozen=True, kw_only=True):
     def next_grant(self) -> Claim | None:
         """The claim that is to be granted now, if any is.
 
-        The least candidate decides for all. While an exclusive lock is held nothing is granted; while none is,
-        the first that waits for one is a candidate, and stops all later ones until nobody holds any lock.
+        The least candidate decides for all. While an exclusive lock is held, nothing is granted. While none
+        is, the first that waits for one is a candidate: it stops all later ones until nobody holds any lock.
         """
         ticket = self.candidates.first()
         if ticket is None:

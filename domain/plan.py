@@ -228,6 +228,12 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         for child in self.contexts:
             yield from child.walk()
 
+    def walk_with_pointers(self, pointer: str) -> Iterator[tuple["Context", str]]:
+        """As ``walk``, each with the JSON pointer to it, if this one's is as given."""
+        yield self, pointer
+        for index, child in enumerate(self.contexts):
+            yield from child.walk_with_pointers(f"{pointer}/contexts/{index}")
+
 
 class StartWindow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """When instances of a plan start, and how long each may stay active."""
@@ -263,3 +269,8 @@ class JobPlan(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     def agents(self) -> tuple[str, ...]:
         """The agents that this plan's jobs name, in order of first mention."""
         return tuple(dict.fromkeys(job.agent for job in self.jobs if not isinstance(job, EventJob)))
+
+    def locks(self) -> Iterator[Lock]:
+        """The locks as they are declared: one that several contexts declare comes several times."""
+        for context in self.root.walk():
+            yield from context.locks

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 from .cron import CronExpression
 from .deadlocks import deadlocks
 from .job_validation import job_problems
+from .lock_validation import lock_problems
 from .plan import (
     Context,
     Dependency,
@@ -16,8 +17,6 @@ from .plan import (
     JobIdentifier,
     JobPlan,
     ListedJob,
-    Lock,
-    LockParticipant,
     ScheduleJob,
 )
 from .possible import can_hold
@@ -46,6 +45,7 @@ def validate(
         *_window(plan, start_interval_multiple),
         *_Tree(plan).problems(),
         *_deadlocks(plan),
+        *lock_problems(plan),
         *job_problems(plan),
         *_agents(plan, known_agents),
     ]
@@ -93,18 +93,13 @@ class _Tree:
     """Checks the contexts against each other and against the templates."""
 
     def __init__(self, plan: JobPlan) -> None:
-        self._contexts = list(_with_pointers(plan.root, "/root"))
+        self._contexts = list(plan.root.walk_with_pointers("/root"))
         self._templates = {job.identifier: job for job in plan.jobs}
-        self._listed_in: dict[str, set[JobIdentifier]] = {}
-        for context, _ in self._contexts:
-            listed = self._listed_in.setdefault(context.name, set())
-            listed.update(job.identifier for job in context.jobs)
 
     def problems(self) -> Iterator[Problem]:
         yield from self._names()
         for context, pointer in self._contexts:
             yield from self._context(context, pointer)
-        yield from self._locks()
 
     def _names(self) -> Iterator[Problem]:
         seen: set[str] = set()
@@ -174,52 +169,6 @@ class _Tree:
                 f"{pointer}/grouping",
             )
 
-    def _locks(self) -> Iterator[Problem]:
-        counts: dict[str, int] = {}
-        for context, pointer in self._contexts:
-            for index, lock in enumerate(context.locks):
-                place, lock_pointer = Place(context=context.name), f"{pointer}/locks/{index}"
-                yield from self._lock(lock, place, lock_pointer)
-                if counts.setdefault(lock.name, lock.count) != lock.count:
-                    yield place.error(
-                        f"lock {lock.name!r} counts {lock.count} here and {counts[lock.name]} elsewhere; "
-                        "locks of one name are one lock, give it one count",
-                        f"{lock_pointer}/count",
-                    )
-        if counts:
-            yield Place().warning("locks are kept but not yet enforced: do not rely on them", "/root")
-
-    def _lock(self, lock: Lock, place: Place, pointer: str) -> Iterator[Problem]:
-        if not lock.name:
-            yield place.error("a lock has no name; give it one", f"{pointer}/name")
-        if lock.count < 1:
-            yield place.error(
-                f"lock {lock.name!r} has the count {lock.count}; give at least 1", f"{pointer}/count"
-            )
-        for index, participant in enumerate(lock.participants):
-            yield from self._participant(participant, lock, f"{pointer}/participants/{index}")
-
-    def _participant(self, participant: LockParticipant, lock: Lock, pointer: str) -> Iterator[Problem]:
-        place = Place(participant.context, participant.job)
-        if participant.context not in self._listed_in:
-            yield place.error(
-                f"lock {lock.name!r} names this context, which the plan does not have; correct it", pointer
-            )
-        elif participant.job not in self._listed_in[participant.context]:
-            yield place.error(
-                f"lock {lock.name!r} names this job, which the context does not list; list it there", pointer
-            )
-        if participant.count < 1:
-            yield place.error(
-                f"it takes {participant.count} of lock {lock.name!r}; give at least 1", f"{pointer}/count"
-            )
-        elif participant.count > lock.count >= 1:
-            yield place.warning(
-                f"it takes {participant.count} of lock {lock.name!r}, which counts {lock.count}: it runs "
-                "only when nothing else holds the lock",
-                f"{pointer}/count",
-            )
-
 
 def _deadlocks(plan: JobPlan) -> Iterator[Problem]:
     for found in deadlocks(plan):
@@ -246,9 +195,3 @@ def _agents(plan: JobPlan, known_agents: Collection[str] | None) -> Iterator[Pro
                 f"agent {job.agent!r} has not been heard of: its jobs wait until it comes",
                 f"/jobs/{index}/agent",
             )
-
-
-def _with_pointers(context: Context, pointer: str) -> Iterator[tuple[Context, str]]:
-    yield context, pointer
-    for index, child in enumerate(context.contexts):
-        yield from _with_pointers(child, f"{pointer}/contexts/{index}")

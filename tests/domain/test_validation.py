@@ -656,6 +656,53 @@ def test_two_locks_of_one_name_have_one_count() -> None:
     assert found_in(locked(Lock("l", 2), contexts=(same,))) == []
 
 
+def test_two_locks_of_one_name_are_both_exclusive_or_neither_is() -> None:
+    error = the_error(locked(Lock("l"), contexts=(Context(name="c", locks=(Lock("l", exclusive=True),)),)))
+    assert error.pointer == "/root/contexts/0/locks/0/exclusive"
+    assert found_in(locked(Lock("l", exclusive=True), Lock("l", exclusive=True))) == []
+
+
+def both_taking(first: str, second: str, **described: object) -> JobPlan:
+    """A plan whose job x-a stands in contexts p and c, and takes a lock for each."""
+    child = context("c", "a", locks=(Lock(second, participants=(LockParticipant("c", "x-a", 2),)),))
+    lock = Lock(first, participants=(LockParticipant("p", "x-a"),))
+    root = context("p", "a b", after("b", "x-a"), locks=(lock,), contexts=(child,))
+    return plan_of(root, command("a", **described))
+
+
+def test_a_job_takes_one_lock_also_where_it_stands_in_several_contexts() -> None:
+    error = the_error(both_taking("l", "m"))
+    assert (error.context, error.job) == ("c", "x-a")
+    assert error.pointer == "/root/contexts/0/locks/0/participants/0"
+    assert error.message == (
+        "it takes part in lock 'm', but in context 'p', where it is one job, also in lock 'l', and a job "
+        "takes one lock; remove it from one of them, or make one lock of the two"
+    )
+    assert found_in(both_taking("l", "l")) == []
+
+
+def test_a_job_that_targets_its_residing_context_may_take_another_lock_in_each() -> None:
+    assert found_in(both_taking("l", "m", target_residing_context_only=True)) == []
+    takes = (LockParticipant("p", "x-a"),)
+    twice = locked(Lock("l", participants=takes), Lock("m", participants=takes))
+    only_there = command("a", target_residing_context_only=True)
+    for plan in (twice, msgspec.structs.replace(twice, jobs=(only_there, command("b")))):
+        error = the_error(plan)
+        assert error.pointer == "/root/locks/1/participants/0"
+        assert error.message.startswith("it takes part in lock 'm', but also in lock 'l'")
+
+
+@pytest.mark.parametrize("described", [(), (EventJob.listed(EventKind.LOCAL, "e"),)])
+def test_a_participant_that_runs_no_command_is_a_warning(described: tuple[Job, ...]) -> None:
+    lock = Lock("l", participants=(LockParticipant("p", "LOCAL_EVENT_JOB-e"),))
+    root = Context(name="p", jobs=(ListedJob("LOCAL_EVENT_JOB", "e"),), locks=(lock,))
+    assert the_warning(plan_of(root, *described), "it takes no lock").job == "LOCAL_EVENT_JOB-e"
+    timed = ScheduleJob(agent="x", name="a", trigger=NIGHTLY)
+    lock = Lock("l", participants=(LockParticipant("p", "x-a"),))
+    plan = plan_of(context("p", "a b", after("b", "x-a"), locks=(lock,)), timed)
+    assert the_warning(plan, "it takes no lock").job == "x-a"
+
+
 def test_a_plan_with_locks_is_told_once_what_they_are_worth() -> None:
     assert the_warning(locked(Lock("l"), Lock("m")), "locks are kept but not yet enforced")
 

@@ -8,6 +8,8 @@ from .failures import ExitCode, Failure
 
 if TYPE_CHECKING:
     from ..domain.plan import JobPlan
+    from ..domain.problems import Problem
+    from ..http.wire.documents import WireProblem
 
 ZIP = "application/zip"
 JSON = "application/json"
@@ -81,15 +83,10 @@ def check(file: PlanFile) -> Checked:
     except UnicodeDecodeError as error:
         return Checked(None, (Flaw("error", f"byte {error.start}", "the file is not UTF-8"),))
     except WireError as error:
-        return Checked(
-            None, tuple(Flaw("error", _place(p.document, p.pointer), p.message) for p in error.problems)
-        )
-    flaws = [Flaw("warning", "", text) for text in bundle.warnings]
-    flaws += [
-        Flaw(str(each.severity), _where(each.context, each.job), each.message)
-        for each in validate(bundle.plan)
-    ]
-    return Checked(bundle.plan, tuple(flaws))
+        flaws = [Flaw("error", _place(each), each.message) for each in error.problems]
+        others = [] if error.plan is None else validate(error.plan)
+        return Checked(None, (*flaws, *(_flaw(each) for each in others)))
+    return Checked(bundle.plan, tuple(_flaw(each) for each in (*bundle.warnings, *validate(bundle.plan))))
 
 
 def readable(file: PlanFile) -> "JobPlan":
@@ -105,10 +102,11 @@ def readable(file: PlanFile) -> "JobPlan":
     return checked.plan
 
 
-def _place(document: str, pointer: str) -> str:
-    return " ".join(part for part in (document, pointer) if part)
+def _flaw(problem: "Problem") -> Flaw:
+    return Flaw(problem.severity, str(problem.place), problem.message)
 
 
-def _where(context: str | None, job: str | None) -> str:
-    parts = (f"context {context}" if context else "", f"job {job}" if job else "")
-    return ", ".join(part for part in parts if part)
+def _place(problem: "WireProblem") -> str:
+    within = str(problem.place)
+    where = " ".join(part for part in (problem.document, problem.pointer) if part)
+    return f"{where} ({within})" if where and within else where or within

@@ -45,8 +45,22 @@ Happening: TypeAlias = tuple[Literal["ended"], str, int] | tuple[Literal["signal
     type=click.Choice(["users", "none"]),
     help="none: anybody on this host may do everything; on the loopback interface only.",
 )
+@click.option(
+    "--start-interval-multiple",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    metavar="FACTOR",
+    help="How many times the time between two starts instances of a plan that runs one at a time may live.",
+)
 def dashboard(
-    data_dir: Path, host: str, port: int, database_url: str | None, auth: Literal["users", "none"]
+    *,
+    data_dir: Path,
+    host: str,
+    port: int,
+    database_url: str | None,
+    auth: Literal["users", "none"],
+    start_interval_multiple: float,
 ) -> None:
     """Serve a dashboard: it takes plans and events, orchestrates instances and tells agents what to run.
 
@@ -65,7 +79,11 @@ def dashboard(
     from .agent_tokens import AgentTokens
 
     config = ServerConfig(
-        dashboard=DashboardConfig(data_dir=data_dir, database_url=database_url),
+        dashboard=DashboardConfig(
+            data_dir=data_dir,
+            database_url=database_url,
+            start_interval_multiple=start_interval_multiple,
+        ),
         host=host,
         port=port,
         auth=auth,

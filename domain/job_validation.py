@@ -1,9 +1,13 @@
 """What is wrong with the templates of a plan's jobs."""
 
+import re
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 
 from .plan import CommandJob, FileJob, Job, JobIdentifier, JobPlan, ScheduleJob
 from .problems import Place, Problem
+
+_PARAMETER = re.compile(r"\$\{[^}]+\}")
 
 
 def job_problems(plan: JobPlan) -> Iterator[Problem]:
@@ -60,7 +64,41 @@ def _trigger(job: ScheduleJob | FileJob, place: Place, pointer: str) -> Iterator
     yield from place.blackouts(trigger.blackout_expressions, trigger.blackout_ranges, f"{pointer}/trigger")
     if isinstance(job, FileJob):
         yield from place.cron(job.sla_cron, f"{pointer}/sla_cron")
-        if not job.filenames:
+        yield from _patterns(job, place, pointer)
+
+
+def _patterns(job: FileJob, place: Place, pointer: str) -> Iterator[Problem]:
+    """What keeps a file watcher from finding files; parameters may change it, so none of it is an error."""
+    if not (job.filenames or job.file_path):
+        yield place.warning(
+            "the file watcher names no files, so it finds none; name some", f"{pointer}/filenames"
+        )
+    for index, pattern in enumerate(job.filenames):
+        refusal = _pattern_refusal(pattern)
+        if refusal is not None:
             yield place.warning(
-                "the file watcher names no files, so it finds none; name some", f"{pointer}/filenames"
+                f"{pattern!r} is no regular expression ({refusal}), so it finds nothing; correct it",
+                f"{pointer}/filenames/{index}",
             )
+        elif not job.file_path and not pattern.startswith(("/", "${")):
+            yield place.warning(
+                f"{pattern!r} names no directory, so it finds nothing; begin it with / or give one",
+                f"{pointer}/filenames/{index}",
+            )
+    if job.file_path and not job.file_path.startswith(("/", "${")):
+        yield place.warning(
+            f"{job.file_path!r} is no absolute path, so nothing is found; begin it with /",
+            f"{pointer}/file_path",
+        )
+
+
+@lru_cache(maxsize=4096)
+def _pattern_refusal(pattern: str) -> str | None:
+    """Why a pattern is no regular expression, whatever its parameters stand for."""
+    try:
+        re.compile(_PARAMETER.sub("x", pattern))
+    except (re.error, OverflowError, RecursionError) as error:
+        return str(error)
+    except FutureWarning:  # it may mean another thing in a later Python
+        return None
+    return None

@@ -24,10 +24,19 @@ class Problem(msgspec.Struct, frozen=True):
     pointer: str
     """JSON pointer into the plan, by the names of its fields."""
 
+    @property
+    def is_error(self) -> bool:
+        """Whether the plan cannot be accepted with it."""
+        return self.severity == "error"
+
+    @property
+    def place(self) -> "Place":
+        """The context and the job."""
+        return Place(self.context, self.job)
+
     def __str__(self) -> str:
-        places = [f"context {self.context!r}"] if self.context else []
-        places += [f"job {self.job!r}"] if self.job else []
-        return f"{self.severity}: {', '.join(places)}{': ' if places else ''}{self.message}"
+        place = str(self.place)
+        return f"{self.severity}: {place}{': ' if place else ''}{self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,10 @@ class Place:
 
     context: str | None = None
     job: JobIdentifier | None = None
+
+    def __str__(self) -> str:
+        parts = (f"context {self.context}" if self.context else "", f"job {self.job}" if self.job else "")
+        return ", ".join(part for part in parts if part)
 
     def error(self, message: str, pointer: str) -> Problem:
         """What must be changed."""

@@ -171,27 +171,49 @@ class _Tree:
 
 
 def _deadlocks(plan: JobPlan) -> Iterator[Problem]:
-    for found in deadlocks(plan):
+    found_deadlocks = deadlocks(plan)
+    rules = _rules_by_pair(plan) if found_deadlocks else {}
+    for found in found_deadlocks:
         shown = [*found.jobs[:_SHOWN_OF_A_CYCLE], *(["…"] if len(found.jobs) > _SHOWN_OF_A_CYCLE else [])]
         circle = " waits for ".join((*shown, found.jobs[0]))
-        place = Place(found.context, found.jobs[0])
+        standings = rules[found.jobs[0], found.jobs[1 % len(found.jobs)]]
+        context = found.context if found.context in standings else next(iter(standings))
+        place, pointer = Place(context, found.jobs[0]), standings[context]
         if found.repeatable:
             yield place.warning(
-                f"{circle}: nothing else starts this cycle, so somebody must start it by hand", "/root"
+                f"{circle}: nothing else starts this cycle, so somebody must start it by hand", pointer
             )
         else:
             yield place.error(
                 f"a cycle: {circle}, and nothing else starts any of them; remove one of these dependencies",
-                "/root",
+                pointer,
             )
+
+
+def _rules_by_pair(plan: JobPlan) -> dict[tuple[JobIdentifier, JobIdentifier], dict[str, str]]:
+    """For a job and one that it waits for: where the dependencies that say so stand, by context."""
+    found: dict[tuple[JobIdentifier, JobIdentifier], dict[str, str]] = {}
+    for context, pointer in plan.root.walk_with_pointers("/root"):
+        for index, dependency in enumerate(context.dependencies):
+            for member in () if dependency.grouping is None else dependency.grouping.identifiers():
+                standings = found.setdefault((dependency.dependant, member), {})
+                standings.setdefault(context.name, f"{pointer}/dependencies/{index}")
+    return found
 
 
 def _agents(plan: JobPlan, known_agents: Collection[str] | None) -> Iterator[Problem]:
+    """One warning for each agent, at the first of its jobs: a whole plan may come before its agent does."""
     if known_agents is None:
         return
+    jobs_of: dict[str, list[int]] = {}
     for index, job in enumerate(plan.jobs):
         if not isinstance(job, EventJob) and job.agent and job.agent not in known_agents:
-            yield Place(job.contexts[0] if job.contexts else None, job.identifier).warning(
-                f"agent {job.agent!r} has not been heard of: its jobs wait until it comes",
-                f"/jobs/{index}/agent",
-            )
+            jobs_of.setdefault(job.agent, []).append(index)
+    for agent, indices in jobs_of.items():
+        first = plan.jobs[indices[0]]
+        more = len(indices) - 1
+        others = f" and {more} more job{'' if more == 1 else 's'}" if more else ""
+        yield Place(first.contexts[0] if first.contexts else None, first.identifier).warning(
+            f"agent {agent!r} has not been heard of: this job{others} can only run once it comes",
+            f"/jobs/{indices[0]}/agent",
+        )

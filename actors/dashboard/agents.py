@@ -89,6 +89,11 @@ class Agents:
                 self._known[name] = row
         self.wake([name])
 
+    def names(self) -> frozenset[str]:
+        """Every agent that ever announced itself."""
+        with self._lock:
+            return frozenset(self._known)
+
     def views(self) -> list[AgentView]:
         """Every agent that ever announced itself, by name."""
         now = self._clock()

@@ -70,6 +70,8 @@ class DashboardConfig(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str | None = None
     time_zone: str = "UTC"
     """Of plans that name none."""
+    start_interval_multiple: float = 1.0
+    """Instances of a plan that runs one at a time live shorter than this many times its start interval."""
     threads: int = 8
     """Of the pool that instance and plan actors share."""
 
@@ -78,7 +80,7 @@ class PlanInvalid(ValueError):
     """A plan that cannot be accepted; ``problems`` has every error and warning with its place."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        errors = sum(problem.severity == "error" for problem in problems)
+        errors = sum(problem.is_error for problem in problems)
         super().__init__(f"the plan has {errors} error{'' if errors == 1 else 's'}")
         self.problems = list(problems)
 
@@ -244,16 +246,24 @@ class Dashboard:
 
     # --- plans ----------------------------------------------------------------------------------------------
 
-    def check_plan(self, plan: JobPlan) -> list[Problem]:
-        """Every error and warning of a plan; raises ``PlanInvalid`` if there is an error among them."""
-        problems = validate(plan)
-        if any(problem.severity == "error" for problem in problems):
+    def problems_of(self, plan: JobPlan) -> list[Problem]:
+        """Every error and warning of a plan, here and now: agents that are not known are warned of."""
+        return validate(
+            plan,
+            known_agents=self._agents.names(),
+            start_interval_multiple=self.config.start_interval_multiple,
+        )
+
+    def _warnings_of(self, plan: JobPlan) -> tuple[Problem, ...]:
+        """Every warning of a plan; raises ``PlanInvalid`` if there is an error among its problems."""
+        problems = self.problems_of(plan)
+        if any(problem.is_error for problem in problems):
             raise PlanInvalid(problems)
-        return problems
+        return tuple(problems)
 
     def preview_push(self, plan: JobPlan, documents: dict[str, bytes]) -> Pushed:
         """What a push would do, without doing it; raises ``PlanInvalid``."""
-        warnings = tuple(self.check_plan(plan))
+        warnings = self._warnings_of(plan)
         try:
             state = self._plan_state(plan.name)
         except UnknownName:
@@ -264,7 +274,7 @@ class Dashboard:
 
     def push_plan(self, plan: JobPlan, documents: dict[str, bytes], origin: Origin) -> Pushed:
         """Make this the newest version of the plan; raises ``PlanInvalid`` and then stores nothing."""
-        warnings = tuple(self.check_plan(plan))
+        warnings = self._warnings_of(plan)
         state, changed = self._ask_plan(plan.name, Push(plan, documents, origin))
         return Pushed(
             name=plan.name,

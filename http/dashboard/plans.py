@@ -3,36 +3,25 @@
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from ...actors.dashboard.dashboard import PlanInvalid, PlanVersion, Pushed
 from ...domain.plan import JobPlan
-from ...domain.validation import Problem
+from ...domain.problems import Problem
 from ..wire.bundles import Bundle, write_tokenised_zip, write_zip
 from ..wire.documents import WireError
 from ..wire.views import written
 from .callers import Access
-from .errors import FieldError, Refusal, invalid
-from .events import bad_wire
+from .errors import invalid
+from .plan_problems import Warned, bad_plan, refused_plan, warned
 from .routes import JSON, NO_BODY, Answer, AnyQuery, Body, Call, NoQuery, Route
 from .services import Services
-from .uploads import YAML, ZIP, read_json_bundle, read_upload
+from .uploads import YAML, ZIP, Flawed, read_json_bundle, read_upload
 
 
 class PushQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether to push, or only to say what a push would do."""
 
     dry_run: bool = False
-
-
-class Warned(msgspec.Struct, frozen=True):
-    """Something in a plan that is allowed and may not be meant."""
-
-    detail: str
-    pointer: str = ""
-    """Into the plan, by the names of its fields."""
-    place: str | UnsetType = UNSET
-    """In words: the context and the job."""
 
 
 class PushAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,26 +70,41 @@ class Plans:
     def __init__(self, services: Services) -> None:
         self._dashboard = services.dashboard
 
-    def push(self, call: Call[Bundle, PushQuery]) -> Answer:
+    def push(self, call: Call[Bundle | Flawed, PushQuery]) -> Answer:
         """Make it the newest version, or say what that would do."""
-        upload, name = call.body, call.path["name"]
+        plan, name = call.body.plan, call.path["name"]
         call.caller.must_see_plan(name)
-        call.caller.must_see_agents(upload.plan.agents())
-        if upload.plan.name != name:
-            raise invalid(f"the address says plan {name} and the body says {upload.plan.name}", "/name")
-        pushed = self._pushed(upload, call, dry_run=call.query.dry_run)
+        call.caller.must_see_agents(plan.agents())
+        if plan.name != name:
+            raise invalid(f"the address says plan {name} and the body says {plan.name}", "/name")
+        upload = self._whole(call.body, status=422)
+        try:
+            if call.query.dry_run:
+                pushed = self._dashboard.preview_push(plan, upload.documents)
+            else:
+                pushed = self._dashboard.push_plan(plan, upload.documents, call.origin())
+        except PlanInvalid as error:
+            raise refused_plan(error.problems, status=422) from error
         status = 201 if pushed.created and not call.query.dry_run else 200
         return Answer(_push_answer(pushed, upload.warnings), status=status)
 
-    def provision(self, call: Call[Bundle, AnyQuery]) -> Answer:
+    def provision(self, call: Call[Bundle | Flawed, AnyQuery]) -> Answer:
         """The same, from an existing client."""
         call.caller.must_see_plan(call.body.plan.name)
         call.caller.must_see_agents(call.body.plan.agents())
+        upload = self._whole(call.body, status=400)
         try:
-            self._dashboard.push_plan(call.body.plan, call.body.documents, call.origin())
+            self._dashboard.push_plan(upload.plan, upload.documents, call.origin())
         except PlanInvalid as error:
-            raise Refusal(400, str(error), errors=_field_errors(error.problems)) from error
+            raise refused_plan(error.problems, status=400) from error
         return Answer()
+
+    def _whole(self, upload: Bundle | Flawed, *, status: int) -> Bundle:
+        """What was pushed, unless it has flaws: then its other errors are told with them."""
+        if isinstance(upload, Flawed):
+            problems = self._dashboard.problems_of(upload.plan)
+            raise refused_plan(problems, status=status, flaws=upload.error.problems) from upload.error
+        return upload
 
     def list(self, call: Call[None, NoQuery]) -> Answer:
         """Those that the caller may see."""
@@ -136,50 +140,24 @@ class Plans:
         try:
             return _zip(write_tokenised_zip(version.plan, version.documents, version.pushed_at))
         except WireError as error:
-            raise bad_wire(error) from error
+            raise bad_plan(error) from error
 
     def _version(self, call: Call[None, Any], name: str, number: int | None = None) -> PlanVersion:
         call.caller.must_see_plan(name)
         return self._dashboard.plan(name, number)
-
-    def _pushed(self, upload: Bundle, call: Call[Bundle, Any], *, dry_run: bool) -> Pushed:
-        try:
-            if dry_run:
-                return self._dashboard.preview_push(upload.plan, upload.documents)
-            return self._dashboard.push_plan(upload.plan, upload.documents, call.origin())
-        except PlanInvalid as error:
-            raise Refusal(
-                422,
-                str(error),
-                kind="urn:jobledger:problem:plan-invalid",
-                errors=_field_errors(error.problems),
-            ) from error
 
 
 def _zip(content: bytes) -> Answer:
     return Answer(content, media=ZIP, headers={"Content-Disposition": "attachment"})
 
 
-def _field_errors(problems: list[Problem]) -> tuple[FieldError, ...]:
-    errors = (each for each in problems if each.severity == "error")
-    return tuple(FieldError(each.message, each.pointer, _place(each)) for each in errors)
-
-
-def _place(problem: Problem) -> str | UnsetType:
-    places = [f"context {problem.context}"] if problem.context else []
-    places += [f"job {problem.job}"] if problem.job else []
-    return ", ".join(places) or UNSET
-
-
-def _push_answer(pushed: Pushed, read_with: tuple[str, ...]) -> PushAnswer:
-    warnings = [Warned(each) for each in read_with]
-    warnings.extend(Warned(each.message, each.pointer, _place(each)) for each in pushed.warnings)
+def _push_answer(pushed: Pushed, read_with: tuple[Problem, ...]) -> PushAnswer:
     return PushAnswer(
         name=pushed.name,
         version=pushed.version,
         created=pushed.created,
         changed=pushed.changed,
-        warnings=tuple(warnings),
+        warnings=tuple(warned(each) for each in (*read_with, *pushed.warnings)),
     )
 
 

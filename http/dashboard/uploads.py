@@ -1,10 +1,14 @@
 """Plans as they are pushed: a zip, a JSON document or a plan file; every flaw of them is told."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ...domain.plan import JobPlan
 from ..wire.bundles import Bundle, read_json, read_plan_file, read_zip
 from ..wire.documents import WireError
 from .errors import malformed
-from .events import bad_wire, invalid_wire
 from .limits import refuse_nul
+from .plan_problems import refused_plan
 from .routes import JSON, accept_media
 
 ZIP = "application/zip"
@@ -13,29 +17,42 @@ _YAML_NAMES = (YAML, "text/yaml", "application/x-yaml", "text/x-yaml")
 _ZIP_NAMES = (ZIP, "application/x-zip-compressed")
 
 
-def read_upload(raw: bytes, media: str) -> Bundle:
+@dataclass(frozen=True, slots=True)
+class Flawed:
+    """What was pushed with flaws in it that leave the rest of the plan clear: its errors are told too."""
+
+    plan: JobPlan
+    error: WireError
+
+
+def read_upload(raw: bytes, media: str) -> Bundle | Flawed:
     """What was pushed, by its media type; without one it is JSON."""
     accept_media(media, (JSON, *_ZIP_NAMES, *_YAML_NAMES))
     if not raw:
         raise malformed("the body is empty")
-    try:
-        if media in _ZIP_NAMES:
-            return read_zip(raw)
-        refuse_nul(raw)
-        if media in _YAML_NAMES:
-            return read_plan_file(_text(raw))
-        return read_json(raw)
-    except WireError as error:
-        raise invalid_wire(error) from error
+    return _read(lambda: _by_media(raw, media), status=422)
 
 
-def read_json_bundle(raw: bytes, _media: str) -> Bundle:
+def _by_media(raw: bytes, media: str) -> Bundle:
+    if media in _ZIP_NAMES:
+        return read_zip(raw)
+    refuse_nul(raw)
+    return read_plan_file(_text(raw)) if media in _YAML_NAMES else read_json(raw)
+
+
+def read_json_bundle(raw: bytes, _media: str) -> Bundle | Flawed:
     """A JSON bundle from an existing client, with or without type wrappers."""
     refuse_nul(raw)
+    return _read(lambda: read_json(raw), status=400)
+
+
+def _read(read: Callable[[], Bundle], *, status: int) -> Bundle | Flawed:
     try:
-        return read_json(raw)
+        return read()
     except WireError as error:
-        raise bad_wire(error) from error
+        if error.plan is None:
+            raise refused_plan((), status=status, flaws=error.problems) from error
+        return Flawed(error.plan, error)
 
 
 def _text(raw: bytes) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 
 from ...domain.plan import CommandJob, JobPlan, Parameter
+from ...domain.problems import Place, Problem
 from .documents import Fields, Reader, WireError, WireProblem, decode_object, encode_readably
 from .file_names import FileNames
 from .job_names import ReadTemplate
@@ -23,6 +24,12 @@ FOLDERS = (
 )
 """What a bundle's top folder holds."""
 
+_LEADS_ON = re.compile(
+    r"(?:^|/(?:name|agentName|jobName|identifier|contexts|scheduledJobs|schedulerJobs|contextTemplate"
+    r"|jobDependencies|jobIdentifier|logicalGrouping|and|or|not|jobLocks|jobs|commandLine|cronExpression))"
+    r"(?:/\d+)?$"
+)
+"""Where a flaw leaves jobs, dependencies or whole contexts out, so that validation would miss them."""
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -33,7 +40,7 @@ class Bundle:
     plan: JobPlan
     documents: dict[str, bytes]
     """By path below the bundle's top folder."""
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,18 @@ class Part:
 
     def reader(self, problems: list[WireProblem]) -> Reader:
         """A reader of its fields."""
-        return Reader(self.fields, problems, pointer=self.pointer, document=self.document)
+        return Reader(
+            self.fields,
+            problems,
+            pointer=self.pointer,
+            document=self.document,
+            place=Place(None, self._job()),
+        )
+
+    def _job(self) -> str | None:
+        """The identifier of the job that it describes, if it describes one."""
+        agent, name = self.fields.get("agentName"), self.fields.get("jobName")
+        return f"{agent}-{name}" if isinstance(agent, str) and isinstance(name, str) else None
 
     def kind(self) -> TemplateKind | None:
         """The kind of job template, by its folder, else by what it says itself."""
@@ -135,8 +153,18 @@ def assemble(parts: list[Part], documents: dict[str, bytes]) -> Bundle:
     reader.required_text("name")
     plan, warnings = read_plan(reader, templates)
     if problems:
-        raise WireError(list(dict.fromkeys(problems)))
+        leads_on = any(_LEADS_ON.search(problem.pointer) for problem in problems)
+        raise WireError(list(_placed(problems, plan)), None if leads_on else plan)
     return Bundle(plan, documents, tuple(warnings))
+
+
+def _placed(problems: list[WireProblem], plan: JobPlan) -> Iterator[WireProblem]:
+    """The flaws, each once, those of a job's template with the context that lists the job first."""
+    contexts = {job.identifier: job.contexts[0] for job in plan.jobs if job.contexts}
+    for problem in dict.fromkeys(problems):
+        context = contexts.get(problem.job or "")
+        known = context is None or problem.context is not None
+        yield problem if known else msgspec.structs.replace(problem, context=context)
 
 
 def _templates(parts: list[Part], problems: list[WireProblem]) -> Iterator[ReadTemplate]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from ...domain.plan import Context, Dependency, EventJob, JobPlan
+from ...domain.problems import Place, Problem
 from .bundle_documents import Bundle, assemble, parts_in, templates_by_identifier
 from .documents import Fields, Value, WireError, decode, encode_readably, unwrapped
 from .file_names import ENVIRONMENT_SUFFIX, FileNames, file_name
@@ -104,29 +105,35 @@ def without_self_dependencies(bundle: Bundle) -> Bundle:
 
     Older exports with tokens are damaged so: they name one job wherever a grouping named any.
     """
-    warnings: list[str] = []
-    root = _without_self_dependencies(bundle.plan.root, warnings)
+    warnings: list[Problem] = []
+    root = _without_self_dependencies(bundle.plan.root, "/root", warnings)
     if not warnings:
         return bundle
     plan = msgspec.structs.replace(bundle.plan, root=root)
     return Bundle(plan, documents_for(plan, bundle.documents), (*bundle.warnings, *warnings))
 
 
-def _without_self_dependencies(context: Context, warnings: list[str]) -> Context:
+def _without_self_dependencies(context: Context, pointer: str, warnings: list[Problem]) -> Context:
     dependencies = []
-    for dependency in context.dependencies:
+    for index, dependency in enumerate(context.dependencies):
         if dependency.grouping is None or set(dependency.grouping.identifiers()) != {dependency.dependant}:
             dependencies.append(dependency)
         else:
             dependencies.append(Dependency(dependency.dependant))
             warnings.append(
-                f"in context {context.name!r} the job {dependency.dependant!r} depended on itself alone, as "
-                "damaged exports with tokens have it; it now starts from outside, give it what it depends on"
+                Place(context.name, dependency.dependant).warning(
+                    "it depended on itself alone, as damaged exports with tokens have it; it now starts from "
+                    "outside, give it what it depends on",
+                    f"{pointer}/dependencies/{index}",
+                )
             )
     return msgspec.structs.replace(
         context,
         dependencies=tuple(dependencies),
-        contexts=tuple(_without_self_dependencies(child, warnings) for child in context.contexts),
+        contexts=tuple(
+            _without_self_dependencies(child, f"{pointer}/contexts/{index}", warnings)
+            for index, child in enumerate(context.contexts)
+        ),
     )
 
 

@@ -14,6 +14,8 @@ from typing import TypeAlias
 import msgspec
 
 from ...domain.instants import Instant
+from ...domain.plan import JobPlan
+from ...domain.problems import Place
 
 MAX_DEPTH = 160
 """Levels of nesting that a document may have; real ones have about twenty."""
@@ -31,6 +33,14 @@ class WireProblem(msgspec.Struct, frozen=True):
     message: str
     document: str = ""
     """The file within a bundle, or nothing where there is but one document."""
+    context: str | None = None
+    job: str | None = None
+    """The job's identifier, as far as it is known."""
+
+    @property
+    def place(self) -> Place:
+        """The context and the job."""
+        return Place(self.context, self.job)
 
     def __str__(self) -> str:
         place = ":".join(part for part in (self.document, self.pointer) if part)
@@ -38,11 +48,15 @@ class WireProblem(msgspec.Struct, frozen=True):
 
 
 class WireError(Exception):
-    """What came in cannot be read; names every flaw that was found."""
+    """What came in cannot be read; names every flaw that was found.
 
-    def __init__(self, problems: list[WireProblem]) -> None:
+    ``plan`` is what the rest of a plan makes, if its other errors can be told from that.
+    """
+
+    def __init__(self, problems: list[WireProblem], plan: JobPlan | None = None) -> None:
         super().__init__("; ".join(str(problem) for problem in problems))
         self.problems = problems
+        self.plan = plan
 
     @classmethod
     def of(cls, message: str, *, pointer: str = "", document: str = "") -> "WireError":
@@ -161,20 +175,27 @@ class Reader:
     A field of the wrong type is noted in ``problems`` and read as if it were absent.
     """
 
-    __slots__ = ("document", "fields", "pointer", "problems")
+    __slots__ = ("document", "fields", "place", "pointer", "problems")
 
     def __init__(
-        self, fields: Fields, problems: list[WireProblem], *, pointer: str = "", document: str = ""
+        self,
+        fields: Fields,
+        problems: list[WireProblem],
+        *,
+        pointer: str = "",
+        document: str = "",
+        place: Place = Place(),  # noqa: B008  it is frozen
     ) -> None:
         self.fields = fields
         self.problems = problems
         self.pointer = pointer
         self.document = document
+        self.place = place
+        """The context and the job that the object tells of."""
 
     def flaw(self, name: str, message: str) -> None:
         """Note what is wrong with a field, or with the whole object when no name is given."""
-        pointer = f"{self.pointer}/{escaped(name)}" if name else self.pointer
-        self.problems.append(WireProblem(pointer, message, self.document))
+        self._note(f"{self.pointer}/{escaped(name)}" if name else self.pointer, message)
 
     def text(self, name: str, default: str = "") -> str:
         """A text; empty when there is none."""
@@ -264,14 +285,16 @@ class Reader:
 
     def flaw_at(self, name: str, index: int | str, message: str) -> None:
         """Note what is wrong with one item of a list or map."""
-        pointer = f"{self.pointer}/{escaped(name)}/{escaped(str(index))}"
-        self.problems.append(WireProblem(pointer, message, self.document))
+        self._note(f"{self.pointer}/{escaped(name)}/{escaped(str(index))}", message)
+
+    def _note(self, pointer: str, message: str) -> None:
+        self.problems.append(WireProblem(pointer, message, self.document, self.place.context, self.place.job))
 
     def objects(self, name: str) -> Iterator["Reader"]:
         """The objects of a list; ``null`` among them is left out."""
         for index, value in enumerate(self.items(name)):
             if isinstance(value, Fields):
-                yield self._inner(value, f"{escaped(name)}/{index}")
+                yield self.within(value, f"{escaped(name)}/{index}")
             elif value is not None:
                 self.flaw_at(name, index, f"give an object, not {kind_of(value)}")
 
@@ -281,7 +304,7 @@ class Reader:
         if value is None:
             return None
         if isinstance(value, Fields):
-            return self._inner(value, escaped(name))
+            return self.within(value, escaped(name))
         self.flaw(name, f"give an object, not {kind_of(value)}")
         return None
 
@@ -295,8 +318,15 @@ class Reader:
         flags = self.object(name)
         return () if flags is None else tuple(key for key in flags.fields if flags.flag(key))
 
-    def _inner(self, fields: Fields, step: str) -> "Reader":
-        return Reader(fields, self.problems, pointer=f"{self.pointer}/{step}", document=self.document)
+    def within(self, fields: Fields, step: str) -> "Reader":
+        """A reader of an object that this one holds; ``step`` leads there, already escaped."""
+        return Reader(
+            fields,
+            self.problems,
+            pointer=f"{self.pointer}/{step}",
+            document=self.document,
+            place=self.place,
+        )
 
 
 def encode(value: object) -> bytes:

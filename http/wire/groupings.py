@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from ...domain.plan import Dependency, Grouping, JobIdentifier, Member
+from ...domain.problems import Place
 from .documents import Fields, Reader, kind_of
 from .job_templates import JsonObject
 
@@ -18,6 +19,7 @@ def read_dependencies(reader: Reader, resolve: Resolve) -> tuple[Dependency, ...
     found = []
     for each in reader.objects("jobDependencies"):
         dependant = resolve(each.required_text("jobIdentifier"))
+        each.place = Place(each.place.context, dependant or None)
         found.append(Dependency(dependant, _read_grouping(each.object("logicalGrouping"), resolve)))
     return tuple(dict.fromkeys(found))
 
@@ -40,10 +42,7 @@ def _read_members(reader: Reader, name: str, resolve: Resolve) -> tuple[Member, 
         if isinstance(value, str):
             members.append(resolve(value))
         elif isinstance(value, Fields):
-            inner = Reader(
-                value, reader.problems, pointer=f"{reader.pointer}/{name}/{index}", document=reader.document
-            )
-            member = _read_member(inner, resolve)
+            member = _read_member(reader.within(value, f"{name}/{index}"), resolve)
             if member is not None:
                 members.append(member)
         elif value is not None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ...domain.plan import EventJob, EventKind, Job, JobIdentifier
+from ...domain.problems import Place, Problem
 from .job_templates import kind_of_event
 
 
@@ -24,7 +25,7 @@ class JobNames:
     """Finds the job that is meant, by context."""
 
     def __init__(self, templates: Iterable[ReadTemplate]) -> None:
-        self.warnings: list[str] = []
+        self.warnings: list[Problem] = []
         self._templates: dict[JobIdentifier, Job] = {}
         self._aliases: dict[str, JobIdentifier] = {}
         self._listed: dict[str, set[JobIdentifier]] = {}
@@ -40,7 +41,9 @@ class JobNames:
             if isinstance(job, EventJob) and job.kind is EventKind.GLOBAL and names[job.name] == 1
         }
 
-    def listed(self, context: str, agent: str, name: str, identifier: str) -> tuple[str, str]:
+    def listed(
+        self, context: str, agent: str, name: str, identifier: str, pointer: str = ""
+    ) -> tuple[str, str]:
         """The agent and the name of a job that a context lists, either of which may have been left out.
 
         A job that has no template, under the name of a global event, is that event: exports with tokens
@@ -53,8 +56,10 @@ class JobNames:
         if name in self._global_events and kind_of_event(agent) is None and given not in self._templates:
             agent = EventKind.GLOBAL.value
             self.warnings.append(
-                f"context {context!r} lists {given!r}, which no template describes; "
-                f"it is taken for the global event '{agent}-{name}'"
+                Place(context or None, given).warning(
+                    f"no template describes this job; it is taken for the global event '{agent}-{name}'",
+                    pointer,
+                )
             )
         made = f"{agent}-{name}"
         self._listed.setdefault(context, set()).add(made)

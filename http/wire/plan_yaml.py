@@ -1,5 +1,6 @@
 """Plan files: a job plan as a person writes it, in YAML or JSON; ``docs/plan-file.md`` is the description."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from ...domain.plan import (
     Member,
     StartWindow,
 )
+from ...domain.problems import Place
 from .documents import Fields, Reader, Value, WireError, WireProblem, kind_of
 from .plan_yaml_fields import duration_ms, read_blackout, read_parameter_map, refuse_unknown, scalar
 from .plan_yaml_jobs import JOB_KINDS, HoldsAndSkips, read_job_entry
@@ -41,6 +43,11 @@ _PLAN_FIELDS = frozenset(
 )
 _CONTEXT_FIELDS = frozenset({"description", "agent", "parameters", "jobs", "contexts"})
 _GROUPING_FIELDS = frozenset({"all", "any", "none", "and"})
+_LEADS_ON = re.compile(
+    r"(?:/(?:jobs|contexts)/[^/]*|/(?:plan|agent|name|jobs|contexts|after|all|any|none|and|locks"
+    r"|command|schedule|file|every|event)(?:/\d+)?)$"
+)
+"""Where a flaw leaves jobs, dependencies or whole contexts out, so that validation would miss them."""
 
 
 def read_plan_text(text: str) -> JobPlan:
@@ -55,7 +62,8 @@ def read_plan_value(value: Value) -> JobPlan:
     problems: list[WireProblem] = []
     plan = _PlanFile(Reader(value, problems)).plan()
     if problems:
-        raise WireError(list(dict.fromkeys(problems)))
+        leads_on = any(_LEADS_ON.search(problem.pointer) for problem in problems)
+        raise WireError(list(dict.fromkeys(problems)), None if leads_on else plan)
     return plan
 
 
@@ -72,9 +80,11 @@ class _PlanFile:
 
     def plan(self) -> JobPlan:
         reader = self._reader
+        name = reader.required_text("plan")
+        reader.place = Place(name or None)
         refuse_unknown(reader, _PLAN_FIELDS)
         self._define(reader, reader.text("agent"), depth=1)
-        root = self._context(reader, reader.required_text("plan"))
+        root = self._context(reader, name)
         root = Context(
             name=root.name,
             description=root.description,
@@ -133,10 +143,12 @@ class _PlanFile:
         for name in () if contexts is None else contexts.fields:
             child = None if contexts is None else contexts.object(name)
             if child is not None:
+                child.place = Place(name)
                 refuse_unknown(child, _CONTEXT_FIELDS)
                 self._define(child, child.text("agent") or agent, depth + 1)
 
     def _context(self, reader: Reader, name: str) -> Context:
+        reader.place = Place(name or None)
         listed: dict[str, None] = {}
         dependencies: list[Dependency] = []
         jobs = reader.object("jobs")
@@ -151,6 +163,7 @@ class _PlanFile:
             entry = None if jobs is None else jobs.object(key)
             if entry is None or key not in self._defined:
                 continue
+            entry.place = Place(name, self._defined[key].job.identifier)
             if not any(kind in entry.fields for kind in JOB_KINDS):
                 refuse_unknown(entry, frozenset({"after"}))
             grouping = self._after(entry, listed)
@@ -202,12 +215,7 @@ class _PlanFile:
             entries = [] if value is None else [(name, value)]
         members: list[Member] = []
         for step, each in entries:
-            inner = Reader(
-                each if isinstance(each, Fields) else Fields(),
-                reader.problems,
-                pointer=f"{reader.pointer}/{step}",
-                document=reader.document,
-            )
+            inner = reader.within(each if isinstance(each, Fields) else Fields(), step)
             if isinstance(each, Fields):
                 members.append(self._grouping(inner, listed))
                 continue

@@ -93,9 +93,7 @@ def read_blackout(reader: Reader) -> tuple[tuple[str, ...], tuple[tuple[Instant,
         if isinstance(each, str):
             expressions.append(each)
         elif isinstance(each, Fields):
-            inner = Reader(
-                each, reader.problems, pointer=f"{reader.pointer}/blackout/{index}", document=reader.document
-            )
+            inner = reader.within(each, f"blackout/{index}")
             refuse_unknown(inner, frozenset({"from", "to"}))
             start, end = _moment(inner, "from"), _moment(inner, "to")
             if start is not None and start in ranges:

@@ -15,6 +15,7 @@ from ...domain.plan import (
     StartupControl,
     Trigger,
 )
+from ...domain.problems import Place
 from .documents import Reader
 from .plan_yaml_fields import (
     days_of_week,
@@ -109,10 +110,12 @@ def read_job_entry(reader: Reader, key: str, agent: str) -> tuple[Job, HoldsAndS
     kinds = [kind for kind in JOB_KINDS if kind in reader.fields]
     if len(kinds) > 1:
         reader.flaw("", f"a job is of one kind; leave one of {', '.join(kinds)}")
+    own_agent, name = reader.text("agent") or agent, reader.text("name") or key
+    reader.place = Place(reader.place.context, f"{own_agent}-{name}")
     refuse_unknown(reader, _FIELDS[kinds[0]])
     common: _Common = {
-        "agent": reader.text("agent") or agent,
-        "name": reader.text("name") or key,
+        "agent": own_agent,
+        "name": name,
         "description": reader.text("description"),
         "display_name": reader.text("display_name"),
         "startup": _startup(reader),

@@ -19,6 +19,7 @@ from ...domain.plan import (
     LockParticipant,
     StartWindow,
 )
+from ...domain.problems import Place, Problem
 from .documents import Reader
 from .groupings import dependency_fields, read_dependencies
 from .job_names import JobNames, ReadTemplate
@@ -27,7 +28,7 @@ from .job_templates import JsonObject, kind_of_event, parameter_fields, read_par
 MAX_CONTEXTS_DEEP = 60
 
 
-def read_plan(root: Reader, templates: Iterable[ReadTemplate]) -> tuple[JobPlan, list[str]]:
+def read_plan(root: Reader, templates: Iterable[ReadTemplate]) -> tuple[JobPlan, list[Problem]]:
     """The plan that a tree of contexts and the templates of its jobs make, and warnings about it.
 
     What cannot be read is noted in the reader's problems.
@@ -72,6 +73,8 @@ class _Node:
     """A context of which only the names are known yet."""
 
     reader: Reader
+    pointer: str
+    """Into the plan, by the names of its fields."""
     name: str
     jobs: tuple[ListedJob, ...]
     children: tuple["_Node", ...]
@@ -82,44 +85,68 @@ class _Tree:
 
     def __init__(self, names: JobNames) -> None:
         self._names = names
-        self._warnings: list[str] = []
+        self._warnings: list[Problem] = []
         self._held: defaultdict[JobIdentifier, list[str]] = defaultdict(list)
         self._skipped: defaultdict[JobIdentifier, list[str]] = defaultdict(list)
         self._listed: dict[JobIdentifier, ListedJob] = {}
 
     @property
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[Problem]:
         return [*self._names.warnings, *self._warnings]
 
     def read(self, root: Reader) -> Context:
-        node = self._node(root)
+        node = self._node(root, "/root")
+        self._warn(node)
         for child in node.children:
             self._warn_of_windows(child)
         return self._context(node)
 
-    def _node(self, reader: Reader, depth: int = 1) -> _Node:
+    def _node(self, reader: Reader, pointer: str, depth: int = 1) -> _Node:
         name = reader.text("name")
-        jobs = tuple(self._list_job(name, each) for each in reader.objects("scheduledJobs"))
+        reader.place = Place(name or None)
+        jobs = tuple(
+            self._list_job(name, each, f"{pointer}/jobs/{index}")
+            for index, each in enumerate(reader.objects("scheduledJobs"))
+        )
         if depth > MAX_CONTEXTS_DEEP:
             reader.flaw("", f"contexts are nested more than {MAX_CONTEXTS_DEEP} deep")
-            return _Node(reader, name, jobs, ())
-        children = tuple(self._node(child, depth + 1) for child in reader.objects("contexts"))
-        return _Node(reader, name, tuple(dict.fromkeys(jobs)), children)
+            return _Node(reader, pointer, name, jobs, ())
+        children = tuple(
+            self._node(child, f"{pointer}/contexts/{index}", depth + 1)
+            for index, child in enumerate(reader.objects("contexts"))
+        )
+        return _Node(reader, pointer, name, tuple(dict.fromkeys(jobs)), children)
 
-    def _list_job(self, context: str, reader: Reader) -> ListedJob:
+    def _list_job(self, context: str, reader: Reader, pointer: str) -> ListedJob:
+        reader.place = Place(context or None, reader.text("identifier") or None)
         agent, name = self._names.listed(
-            context, reader.text("agentName"), reader.text("jobName"), reader.text("identifier")
+            context, reader.text("agentName"), reader.text("jobName"), reader.text("identifier"), pointer
         )
         listed = ListedJob(agent, name, reader.text("jobDescription"))
+        reader.place = Place(context or None, listed.identifier)
         self._listed.setdefault(listed.identifier, listed)
         self._held[listed.identifier].extend(reader.names_that_are_true("heldContexts"))
         self._skipped[listed.identifier].extend(reader.names_that_are_true("skippedContexts"))
         return listed
 
+    def _warn(self, node: _Node) -> None:
+        """Of what a context says that is kept and has no effect."""
+        if node.reader.fields.get("contextDependencies"):
+            self._warnings.append(
+                Place(node.name or None).warning(
+                    "its contextDependencies are kept and not enforced; join contexts by jobs that both list",
+                    node.pointer,
+                )
+            )
+
     def _warn_of_windows(self, node: _Node) -> None:
+        self._warn(node)
         if node.reader.fields.get("timeWindowStart"):
             self._warnings.append(
-                f"context {node.name!r} has a start window of its own; only the plan's counts, move it there"
+                Place(node.name or None).warning(
+                    "this context has a start window of its own; only the plan's counts, move it there",
+                    node.pointer,
+                )
             )
         for child in node.children:
             self._warn_of_windows(child)

@@ -198,7 +198,7 @@ def test_a_member_that_only_another_context_lists_is_an_error() -> None:
     "job",
     [
         ScheduleJob(agent="x", name="s", trigger=NIGHTLY),
-        FileJob(agent="x", name="s", trigger=NIGHTLY, filenames=("f",)),
+        FileJob(agent="x", name="s", trigger=NIGHTLY, filenames=("/in/f",)),
     ],
 )
 def test_a_schedule_or_file_watcher_that_depends_on_something_is_an_error(job: Job) -> None:

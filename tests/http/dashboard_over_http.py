@@ -153,11 +153,14 @@ def served(
     authentication: Authentication | None = None,
     body_limit_bytes: int = 1024 * 1024,
     waiting_places: int = 2,
+    **config: Any,
 ) -> Iterator[Served]:
     """A dashboard that runs, with the plan ``nightly`` pushed."""
     agent = QuietAgent()
     dashboard = Dashboard(
-        DashboardConfig(data_dir=data_dir, threads=2), open_transport=lambda _url: agent, clock=Clock()
+        DashboardConfig(data_dir=data_dir, threads=2, **config),
+        open_transport=lambda _url: agent,
+        clock=Clock(),
     )
     dashboard.start()
     try:

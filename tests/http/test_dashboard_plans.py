@@ -150,6 +150,48 @@ def test_a_body_that_is_no_plan_is_refused_with_the_place_of_each_flaw(dashboard
     assert any("contextTtlMilliseconds" in pointer for pointer in pointers), answer.text
 
 
+def test_what_does_not_read_and_what_cannot_be_are_refused_together_each_with_its_job(
+    dashboard: Served,
+) -> None:
+    wrong = bundle(timezone="Mars/Base")
+    wrong["schedulerJobs"][1]["successfulReturnCodes"] = ["fine"]
+
+    answer = dashboard.put("/api/v1/plans/sales", wrong)
+    compatible = dashboard.put("/rest/provision/context", wrong)
+
+    assert (answer.status_code, compatible.status_code) == (422, 400)
+    assert answer.json["type"] == "urn:jobledger:problem:plan-invalid"
+    assert answer.json["detail"] == "the plan has 2 errors"
+    assert [error["place"] for error in answer.json["errors"]] == [
+        "context sales, job host-check",
+        "context sales",
+    ]
+    assert "Mars/Base" in compatible.json["errorMessage"]
+    assert "a return code" in compatible.json["errorMessage"]
+
+
+def test_an_agent_is_warned_of_once_until_it_has_been_heard_of(dashboard: Served) -> None:
+    first = dashboard.put("/api/v1/plans/sales?dry_run=true", bundle())
+    (warning,) = [each for each in first.json["warnings"] if "agent 'host'" in each["detail"]]
+    assert warning["place"] == "context sales, job host-load"
+    assert "1 more job" in warning["detail"]
+
+    dashboard.dashboard.announce("host", url="http://127.0.0.1:1", host="h", version="1")
+
+    again = dashboard.put("/api/v1/plans/sales?dry_run=true", bundle())
+    assert [each for each in again.json["warnings"] if "agent 'host'" in each["detail"]] == []
+
+
+def test_the_dashboard_says_how_long_instances_may_live_against_the_time_between_starts(
+    tmp_path: Path,
+) -> None:
+    daily = bundle(timeWindowStart="0 0 1 ? * *", contextTtlMilliseconds=36 * 3_600_000)
+    with served(tmp_path / "1") as strict:
+        assert strict.put("/api/v1/plans/sales", daily).status_code == 422
+    with served(tmp_path / "2", start_interval_multiple=2) as lenient:
+        assert lenient.put("/api/v1/plans/sales", daily).status_code == 201
+
+
 def test_the_name_in_the_address_must_be_the_plans(dashboard: Served) -> None:
     answer = dashboard.put("/api/v1/plans/another", bundle())
 

@@ -84,7 +84,7 @@ def test_a_real_bundle_is_read_whole_and_is_valid() -> None:
     assert isinstance(by_name["GlobalEventJob1"], EventJob)
     assert [lock.name for lock in plan.root.locks] == ["MyFirstLock"]
     assert len(plan.root.contexts[0].dependencies) == 5, "the dependency that stands twice counts once"
-    assert any("start window" in warning for warning in found.warnings)
+    assert any("start window" in warning.message for warning in found.warnings)
 
 
 def test_a_real_bundle_is_exported_byte_for_byte() -> None:

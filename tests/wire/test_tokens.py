@@ -142,7 +142,7 @@ def test_a_real_export_with_tokens_is_read_and_what_is_damaged_in_it_is_told() -
     event = found.plan.root.contexts[1].jobs[0]
     assert event.identifier == "GLOBAL_EVENT-GlobalEventJob1", "its listing had an agent's token instead"
     assert Dependency("scheduler-agent-SampleCommandExecutionJob1") in found.plan.root.dependencies
-    assert any("depended on itself" in warning for warning in found.warnings)
+    assert any("depended on itself" in warning.message for warning in found.warnings)
     assert {job.agent for job in found.plan.jobs if isinstance(job, CommandJob)} == {"scheduler-agent"}
     exported = read_zip(write_zip(found.plan, found.documents, AT))
     assert (exported.plan, exported.documents) == (found.plan, found.documents)

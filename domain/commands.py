@@ -29,6 +29,14 @@ class RefuseInitiation(_Command, frozen=True, omit_defaults=True, kw_only=True, 
     detail: str
 
 
+class GrantLock(_Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Something let go of a job lock, and a job of this instance that waited for it holds it now."""
+
+    ticket: int
+    job: JobIdentifier
+    context: str | None = None
+
+
 class ParkEvent(_Command, frozen=True, kw_only=True):
     """An inbound event kept failing and was put aside."""
 
@@ -186,7 +194,7 @@ class CloseWindow(_Command, frozen=True, kw_only=True):
 InstanceCommand: TypeAlias = SetParameters | DisableSchedules | EnableSchedules | RunUntilEnded
 Order: TypeAlias = JobCommand | ContextCommand | InstanceCommand | BeginInstance | EndInstance | CloseWindow
 """What a person or the clock asks for, and may be refused."""
-Command: TypeAlias = ReportEvent | RefuseInitiation | ParkEvent | Order
+Command: TypeAlias = ReportEvent | RefuseInitiation | GrantLock | ParkEvent | Order
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, gc=False):

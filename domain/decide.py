@@ -14,6 +14,7 @@ from .commands import (
     ContextCommand,
     EndInstance,
     FireDependants,
+    GrantLock,
     JobCommand,
     Order,
     ParkEvent,
@@ -22,10 +23,11 @@ from .commands import (
     ReportEvent,
 )
 from .decision import Decision
-from .facts import Cause, EndReason, EventParked, InstanceEnded, InstancePrepared, InstanceStarted, Recorded
-from .hearing import hear, natural_event_id, refuse_initiation
+from .facts import Cause, EndReason, EventParked, InstancePrepared, InstanceStarted, Recorded
+from .hearing import hear, natural_event_id, refuse_initiation, take_granted_lock
 from .instance import InstanceState, begin
 from .instants import Instant
+from .lock_group import Claim, LockGroup
 from .orders import obey_about_context, obey_about_instance, obey_about_job, pass_over_what_is_ready
 from .permissions import refusal_of_instance
 from .status import ENDED
@@ -39,24 +41,38 @@ class Step(msgspec.Struct, frozen=True, gc=False):
 
     facts: tuple[Recorded, ...]
     state: InstanceState
+    locks: LockGroup | None = None
+    """Those of the instance's environment group after it; as they were given, if it did not touch them."""
+    lock_facts: tuple[Recorded, ...] = ()
+    """To be stored with the others, in the log of the locks."""
+    granted: tuple[Claim, ...] = ()
+    """Jobs of other instances that have the lock now that they waited for."""
 
 
 def decide(
-    state: InstanceState, command: Command, *, at: Instant, cause: Cause
+    state: InstanceState, command: Command, *, at: Instant, cause: Cause, locks: LockGroup | None = None
 ) -> tuple[Recorded, ...] | Refused:
     """The facts that follow from a command given at that instant, or why there are none."""
-    step = advance(state, command, at=at, cause=cause)
+    step = advance(state, command, at=at, cause=cause, locks=locks)
     return step if isinstance(step, Refused) else step.facts
 
 
-def advance(state: InstanceState, command: Command, *, at: Instant, cause: Cause) -> Step | Refused:
-    """As ``decide``, with the state after the facts, which deciding had to know anyway."""
-    decision = Decision(state, at, cause)
+def advance(
+    state: InstanceState, command: Command, *, at: Instant, cause: Cause, locks: LockGroup | None = None
+) -> Step | Refused:
+    """As ``decide``, with the state after the facts, which deciding had to know anyway.
+
+    ``locks`` are those of the instance's environment group, as they stand; ``None`` while it has none. An
+    instance whose plan uses no locks does not look at them.
+    """
+    decision = Decision(state, at, cause, locks)
     match command:
         case ReportEvent(event=event):
             hear(decision, event)
         case RefuseInitiation():
             refuse_initiation(decision, command)
+        case GrantLock():
+            take_granted_lock(decision, command)
         case ParkEvent(error=error, event_id=event_id):
             decision.record(EventParked(error=error, parked_event_id=event_id))
         case _:
@@ -64,7 +80,17 @@ def advance(state: InstanceState, command: Command, *, at: Instant, cause: Cause
             if refused is not None:
                 return refused
     decision.end_if_complete()
-    return Step(tuple(decision.facts), decision.state)
+    return _step(decision)
+
+
+def _step(decision: Decision) -> Step:
+    return Step(
+        facts=tuple(decision.facts),
+        state=decision.state,
+        locks=decision.locks,
+        lock_facts=tuple(decision.lock_facts),
+        granted=tuple(decision.granted),
+    )
 
 
 def _obey(decision: Decision, command: Order, at: Instant) -> Refused | None:
@@ -91,20 +117,24 @@ def start(
     fact: InstanceStarted | InstancePrepared,
     at: Instant,
     cause: Cause,
+    locks: LockGroup | None = None,
 ) -> Step:
     """The beginning of an instance, or its existence ahead of it."""
     recorded = Recorded(originator_id=instance_id, originator_version=1, at=at, cause=cause, fact=fact)
-    decision = Decision(begin(topology, recorded), at, cause)
+    decision = Decision(begin(topology, recorded), at, cause, locks)
     if isinstance(fact, InstanceStarted):
         pass_over_what_is_ready(decision, topology.skipped_from_the_start)
         decision.fire_dependants()
         decision.end_if_complete()
-    return Step((recorded, *decision.facts), decision.state)
+    step = _step(decision)
+    return msgspec.structs.replace(step, facts=(recorded, *step.facts))
 
 
-def preview_dependants(state: InstanceState, command: FireDependants, *, at: Instant) -> Step | Refused:
+def preview_dependants(
+    state: InstanceState, command: FireDependants, *, at: Instant, locks: LockGroup | None = None
+) -> Step | Refused:
     """What firing the dependants of a failed job would lead to; nothing of it is to be stored."""
-    return advance(state, command, at=at, cause=Cause(command="PreviewDependants"))
+    return advance(state, command, at=at, cause=Cause(command="PreviewDependants"), locks=locks)
 
 
 def _begin_prepared(decision: Decision) -> Refused | None:
@@ -146,9 +176,5 @@ def _end(decision: Decision, reason: EndReason) -> Refused | None:
     state = decision.state
     if state.ended:
         return Refused(reason="the instance has ended", status=ENDED)
-    for index, job in sorted(state.jobs.items()):
-        if job.under_way:
-            decision.ask_to_kill(state.topology.units[index])
-    agents = () if state.prepared else state.agents
-    decision.record(InstanceEnded(reason=reason, agents=agents))
+    decision.end(reason)
     return None

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from .facts import (
     Cause,
+    EndReason,
     GlobalEventRaised,
     InitiationKept,
     InstanceEnded,
@@ -16,6 +17,7 @@ from .facts import (
     JobCompleted,
     JobFailed,
     JobInitiated,
+    JobLockQueued,
     JobPassedOver,
     KillRequested,
     Recorded,
@@ -23,19 +25,26 @@ from .facts import (
 from .instance import InstanceState, evolve
 from .instants import Instant
 from .job_state import JobState, Pending
+from .lock_group import Claim, LockGroup
+from .locks import LockStep, define, let_go, let_go_all_of, request
 from .messages import Catalyst
 from .parameters import parameters_for
-from .plan import CommandJob, EventJob, EventKind
+from .plan import CommandJob, EventJob, EventKind, Lock
 from .status import ContextStatus, JobStatus
-from .topology import Unit
+from .topology import LockUse, Unit
 
 
 class Decision:
     """What one event or order leads to; the state that it began with stays as it is."""
 
-    def __init__(self, state: InstanceState, at: Instant, cause: Cause) -> None:
+    def __init__(
+        self, state: InstanceState, at: Instant, cause: Cause, locks: LockGroup | None = None
+    ) -> None:
         self.state = state
         self.facts: list[Recorded] = []
+        self.locks = locks
+        self.lock_facts: list[Recorded] = []
+        self.granted: list[Claim] = []
         self._at = at
         self._cause = cause if cause.command is None else replace(cause, begins=state.position + 1)
         self._completed: deque[tuple[Unit, Catalyst, bool]] = deque()
@@ -49,8 +58,11 @@ class Decision:
             cause=self._cause,
             fact=fact,
         )
-        self.state = evolve(self.state, recorded)
+        before = self.state
+        self.state = evolve(before, recorded)
         self.facts.append(recorded)
+        if self.locks is not None and before.topology.uses_locks:
+            self._let_go(before, fact)
 
     def job(self, unit: Unit) -> JobState:
         """The job as it is after all that was decided."""
@@ -121,6 +133,8 @@ class Decision:
     def start(self, unit: Unit, how: Pending) -> None:
         """Initiate a command, raise a global event, let any other event job complete."""
         match unit.job:
+            case CommandJob() if unit.lock is not None:
+                self._ask_for_lock(unit, unit.job, unit.lock, how)
             case CommandJob():
                 self._initiate(unit, unit.job, how)
             case EventJob(kind=EventKind.GLOBAL):
@@ -135,7 +149,7 @@ class Decision:
                 # Schedules and file watchers start from outside alone; a plan that says otherwise is refused.
                 return
 
-    def _initiate(self, unit: Unit, job: CommandJob, how: Pending) -> None:
+    def _initiate(self, unit: Unit, job: CommandJob, how: Pending, *, lock_ticket: int | None = None) -> None:
         state = self.state
         self.record(
             JobInitiated(
@@ -148,8 +162,98 @@ class Decision:
                 catalyst=how.catalyst,
                 by_hand=how.by_hand,
                 dry_run=state.dry_run,
+                lock_ticket=lock_ticket,
             )
         )
+
+    # --- locks ----------------------------------------------------------------------------------------------
+
+    def _ask_for_lock(self, unit: Unit, job: CommandJob, use: LockUse, how: Pending) -> None:
+        """Initiate the job if it is granted its lock now; else it waits in the lock's queue."""
+        locks = self._locks_with(use.lock)
+        ticket = locks.next_ticket
+        self._take(
+            request(
+                locks,
+                lock=use.lock.name,
+                instance_id=self.state.instance_id,
+                job=unit.identifier,
+                context=unit.context,
+                count=use.count,
+                at=self._at,
+                cause=self._cause,
+            )
+        )
+        if self._holds(ticket):
+            self._initiate(unit, job, how, lock_ticket=ticket)
+            return
+        self.record(
+            JobLockQueued(
+                job=unit.identifier,
+                context=unit.context,
+                lock=use.lock.name,
+                ticket=ticket,
+                parameters=how.parameters,
+                catalyst=how.catalyst,
+                by_hand=how.by_hand,
+            )
+        )
+
+    def initiate_with_lock(self, unit: Unit, ticket: int) -> bool:
+        """Initiate a job that waited for its lock; false if it does not wait with that ticket any more."""
+        job = self.job(unit)
+        waits = job.status is JobStatus.LOCK_QUEUED and job.lock_ticket == ticket
+        if self.state.ended or not waits or job.pending is None or not isinstance(unit.job, CommandJob):
+            return False
+        self._initiate(unit, unit.job, job.pending, lock_ticket=ticket)
+        return True
+
+    def _let_go(self, before: InstanceState, fact: InstanceFact) -> None:
+        """What a job holds no more after a fact, others may have.
+
+        What that lets go in this instance is initiated before anything that becomes ready.
+        """
+        if self.locks is None:
+            return
+        if isinstance(fact, InstanceEnded):
+            self._take(let_go_all_of(self.locks, self.state.instance_id, at=self._at, cause=self._cause))
+            return
+        identifier = getattr(fact, "job", None)
+        if identifier is None:
+            return
+        unit = before.topology.unit_of(identifier, getattr(fact, "context", None))
+        if unit is None:
+            return
+        ticket = before.job(unit.index).lock_ticket
+        if ticket and self.job(unit).lock_ticket != ticket:
+            self._take(let_go(self.locks, (ticket,), at=self._at, cause=self._cause))
+
+    def _take(self, step: LockStep) -> None:
+        """Take what was decided about locks, and initiate what was granted one."""
+        self.locks = step.state
+        self.lock_facts += step.facts
+        for claim in step.granted:
+            if claim.instance_id != self.state.instance_id:
+                self.granted.append(claim)
+                continue
+            unit = self.state.topology.unit_of(claim.job, claim.context)
+            if unit is not None:
+                self.initiate_with_lock(unit, claim.ticket)
+
+    def _locks_with(self, lock: Lock) -> LockGroup:
+        """The locks of the group; the plan says what this one is, if no push has said so."""
+        if self.locks is not None and lock.name in self.locks.locks:
+            return self.locks
+        group = self.state.environment_group
+        defined = define(self.locks, group, [lock], at=self._at, cause=self._cause)
+        if defined is None:
+            raise ValueError(f"lock {lock.name!r} was given and is not defined")
+        self._take(defined)
+        return defined.state
+
+    def _holds(self, ticket: int) -> bool:
+        claim = None if self.locks is None else self.locks.claims.get(ticket)
+        return claim is not None and claim.holds
 
     # --- how executions and the instance end ----------------------------------------------------------------
 
@@ -168,13 +272,22 @@ class Decision:
                 )
             )
 
+    def end(self, reason: EndReason) -> None:
+        """Kill what runs, let go of what is held and let the agents forget the instance."""
+        state = self.state
+        for index, job in sorted(state.jobs.items()):
+            if job.under_way:
+                self.ask_to_kill(state.topology.units[index])
+        agents = () if state.prepared else state.agents
+        self.record(InstanceEnded(reason=reason, agents=agents))
+
     def end_if_complete(self) -> None:
         """End an instance that was to end as soon as it is complete."""
         state = self.state
         if not self.facts or state.ended or state.prepared or state.until_ended:
             return
         if state.topology.plan.end_on_completion and state.context_status(0) is ContextStatus.COMPLETE:
-            self.record(InstanceEnded(reason="complete", agents=state.agents))
+            self.end("complete")
 
 
 def catalyst_of(unit: Unit, *, event_id: str | None = None, job: JobState | None = None) -> Catalyst:

@@ -3,7 +3,7 @@
 Every event leads to at least one fact, also when it changes nothing: nothing is dropped in silence.
 """
 
-from .commands import RefuseInitiation
+from .commands import GrantLock, RefuseInitiation
 from .decision import Decision
 from .facts import EventIgnored, FireSkipped, JobCompleted, JobFailed, JobStarted
 from .job_state import JobState
@@ -95,6 +95,14 @@ def refuse_initiation(decision: Decision, command: RefuseInitiation) -> None:
         )
         decision.fail(unit, fact)
         decision.fire_dependants()
+
+
+def take_granted_lock(decision: Decision, command: GrantLock) -> None:
+    """Initiate the job that waited for its lock; one that waits no more has let go of it already."""
+    unit = decision.state.topology.unit_of(command.job, command.context)
+    if unit is None or not decision.initiate_with_lock(unit, command.ticket):
+        ended = decision.state.ended
+        decision.record(EventIgnored(reason="instance ended" if ended else "not applicable", job=command.job))
 
 
 def _waits_for(job: JobState, number: int | None) -> bool:

@@ -28,6 +28,7 @@ from .plan import (
     Job,
     JobIdentifier,
     JobPlan,
+    Lock,
     Parameter,
     ScheduleJob,
     job_kind,
@@ -47,6 +48,14 @@ class Place:
     """Nothing in the context depends on it."""
 
 
+@dataclass(frozen=True, slots=True)
+class LockUse:
+    """A lock, and how much of it one execution takes."""
+
+    lock: Lock
+    count: int
+
+
 @dataclass(slots=True)
 class Unit:
     """What starts once: a job in all its contexts, or in one."""
@@ -63,6 +72,8 @@ class Unit:
     """Dependencies that may start this unit."""
     leaves: tuple[int, ...] = ()
     """Gates that count this unit."""
+    lock: "LockUse | None" = None
+    """What it must be granted before it is initiated."""
 
     @property
     def identifier(self) -> JobIdentifier:
@@ -181,6 +192,7 @@ class Topology:
         self._add_counters()
         self.standings = sum(len(unit.contexts) for unit in self.units)
         self._add_selections()
+        self._add_locks()
 
     def _add_selections(self) -> None:
         """The units that have a status of their own from the start, or can be given one all at once."""
@@ -196,6 +208,16 @@ class Topology:
             for unit in self.units
             if job_kind(unit.job) in KINDS["hold"] and not set(unit.job.held_in).isdisjoint(unit.contexts)
         ]
+
+    def _add_locks(self) -> None:
+        """Where a unit takes part in several of its contexts, one execution takes the most of these."""
+        for tree in self._trees:
+            for lock in tree.locks:
+                for each in lock.participants:
+                    unit = self.unit_in(each.context, each.job)
+                    if unit is not None and (unit.lock is None or unit.lock.count < each.count):
+                        unit.lock = LockUse(lock, each.count)
+        self.uses_locks = any(unit.lock is not None for unit in self.commands)
 
     def beneath(self, context: str) -> list[Unit] | None:
         """The units that stand in a context or beneath it, each once; ``None`` for no context of the plan."""

@@ -31,6 +31,7 @@ from .agents import Agents, AgentView
 from .changes import Changes
 from .deliveries import Delivery
 from .errors import NotPermitted, UnknownName
+from .global_events import global_event
 from .host import THIS_HOST, Host
 from .instance_actor import (
     CatchUp,
@@ -40,10 +41,10 @@ from .instance_actor import (
     ReadState,
     Resubmitted,
     encode_event,
-    global_event,
 )
 from .instance_log import InstanceLog
 from .instances import Instances
+from .lock_groups import LockGroups
 from .orders import Orders
 from .origin import CLOCK, Origin
 from .plan_actor import PlanActor, PlanMessage, PlanSurroundings, Push, ReadPlan, StartDue, StartNow
@@ -124,6 +125,7 @@ class Dashboard:
         self._topologies = Topologies(self.ledger)
         self._logs = InstanceLog(self.ledger, self._topologies)
         self._active = ActiveInstances(self._topologies)
+        self._locks = LockGroups(self.ledger)
         self._timers = host.timers(clock)
         self._changes = Changes()
         self._pool = host.pool(config.threads)
@@ -143,6 +145,7 @@ class Dashboard:
                 ledger=self.ledger,
                 logs=self._logs,
                 active=self._active,
+                locks=self._locks,
                 clock=clock,
                 committed=self._instance_committed,
                 instance_ended=self._instance_ended,
@@ -397,7 +400,9 @@ class Dashboard:
 
         Raises ``NotPermitted``, ``UnknownName``.
         """
-        step = preview_dependants(self.instance(instance_id), command, at=self.clock())
+        state = self.instance(instance_id)
+        locks = self._locks.read(state.environment_group) if state.topology.uses_locks else None
+        step = preview_dependants(state, command, at=self.clock(), locks=locks)
         if isinstance(step, Refused):
             raise NotPermitted(step)
         return step.facts
@@ -543,6 +548,7 @@ class Dashboard:
             ledger=self.ledger,
             topologies=self._topologies,
             active=self._active,
+            locks=self._locks,
             clock=self.clock,
             time_zone=self.config.time_zone,
             committed=self._wake_gateways,

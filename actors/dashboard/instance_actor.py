@@ -8,23 +8,26 @@ unhandled and are decided again; after it, nothing is done twice.
 
 import traceback
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias
 from uuid import UUID
 
 import msgspec
 import structlog
 
-from ...domain.commands import Command, ParkEvent, Refused, RefuseInitiation, ReportEvent
+from ...domain.commands import Command, GrantLock, ParkEvent, Refused, RefuseInitiation, ReportEvent
 from ...domain.decide import Step, advance
-from ...domain.facts import Cause, GlobalEventRaised, Recorded
+from ...domain.facts import Cause, Recorded
 from ...domain.instance import InstanceState, order_id
+from ...domain.instants import Instant
 from ...domain.messages import ProcessEvent
-from ...domain.plan import EventKind
-from ...storage.records import Append, Change, Conflict, Inbound, InboxEntry, Snapshot, Unavailable
+from ...storage.records import Append, Change, Conflict, InboxEntry, Snapshot, Unavailable
 from ..pool import ActorPool, PooledActor, refuse
 from .deliveries import deliveries
 from .errors import NotPermitted, UnknownName
+from .global_events import raised_events
 from .instance_log import snapshot_of, summary_of
+from .lock_groups import GRANTED, HeldLocks
 from .origin import Origin
 from .surroundings import Surroundings
 
@@ -77,17 +80,25 @@ InstanceMessage: TypeAlias = Heard | Resubmitted | Ordered | CatchUp | ReadState
 class _Work:
     """What one turn has decided and not yet stored."""
 
-    def __init__(self, state: InstanceState) -> None:
+    def __init__(self, state: InstanceState, locks: HeldLocks | None) -> None:
         self.before = state
         self.state = state
+        self.locks = locks
         self.facts: list[Recorded] = []
         self.consumed: list[int] = []
         self.parked: list[tuple[int, str]] = []
         self.replies: list[tuple[Any, object]] = []
 
+    def advance(self, command: Command, *, at: Instant, cause: Cause) -> Step | Refused:
+        """What follows from a command after all that this turn has decided; to be taken in by ``add``."""
+        locks = None if self.locks is None else self.locks.state
+        return advance(self.state, command, at=at, cause=cause, locks=locks)
+
     def add(self, step: Step) -> None:
         self.facts.extend(step.facts)
         self.state = step.state
+        if self.locks is not None:
+            self.locks.take(step.locks, step.lock_facts, step.granted)
 
 
 class PlanInstanceActor(PooledActor):
@@ -129,20 +140,27 @@ class PlanInstanceActor(PooledActor):
             self._around.retry(self.instance_id)
 
     def _take_turn(self, envelopes: Sequence[Any]) -> None:
-        if self._state is None:
-            work = _Work(self._rebuild())
-            self._catch_up(work)
-        else:
-            work = _Work(self._state)
+        rebuilt = self._state is None
+        state = self._rebuild() if self._state is None else self._state
         stop = None
-        for envelope in envelopes:
-            if not self._decide(work, envelope):
-                stop = envelope
-        self._store(work)
+        with self._locks_of(state) as locks:
+            work = _Work(state, locks)
+            if rebuilt:
+                self._catch_up(work)
+            for envelope in envelopes:
+                if not self._decide(work, envelope):
+                    stop = envelope
+            self._store(work)
         for envelope, answer in work.replies:
             _answer(envelope, answer)
         if stop is not None:
             self._stop_for(stop)
+
+    def _locks_of(self, state: InstanceState) -> AbstractContextManager[HeldLocks | None]:
+        """The locks that this turn may decide about; those of other plans are not held up."""
+        if not state.topology.uses_locks or state.ended:
+            return nullcontext()
+        return self._around.locks.held(state.environment_group)
 
     def _decide(self, work: _Work, envelope: Any) -> bool:
         """Take one message into the turn's work; false for an order to stop."""
@@ -226,12 +244,12 @@ class PlanInstanceActor(PooledActor):
         cause = Cause(position=entry.position, source=entry.source or None)
         at = self._around.clock()
         try:
-            step = advance(work.state, command_of(entry), at=at, cause=cause)
+            step = work.advance(command_of(entry), at=at, cause=cause)
         except Exception as error:  # noqa: BLE001  whatever is wrong with one event must not stop the plan
             self._last_error = traceback.format_exc()
             _log.exception("event parked", instance=str(self.instance_id), position=entry.position)
             told = f"{type(error).__name__}: {error}".replace("\0", "\\0")
-            step = advance(work.state, ParkEvent(error=told), at=at, cause=cause)
+            step = work.advance(ParkEvent(error=told), at=at, cause=cause)
             work.parked.append((entry.position, told))
         else:
             work.consumed.append(entry.position)
@@ -245,7 +263,7 @@ class PlanInstanceActor(PooledActor):
             return
         name = type(ordered.command).__name__
         cause = ordered.origin.cause(name)
-        step = advance(work.state, ordered.command, at=self._around.clock(), cause=cause)
+        step = work.advance(ordered.command, at=self._around.clock(), cause=cause)
         if isinstance(step, Refused):
             work.replies.append((envelope, NotPermitted(step)))
             return
@@ -267,6 +285,7 @@ class PlanInstanceActor(PooledActor):
             self._state = work.state
             return
         told = deliveries(work.facts)
+        locks = work.locks
         snapshots: tuple[Snapshot, ...] = ()
         position = work.state.position
         if position - self._snapshot_position >= max(SNAPSHOT_AFTER, position // SNAPSHOT_SHARE):
@@ -275,30 +294,30 @@ class PlanInstanceActor(PooledActor):
             Change(
                 appends=(
                     Append(stream=self.instance_id, expected=work.before.position, facts=tuple(work.facts)),
+                    *(() if locks is None else locks.appends()),
                 ),
                 consumed=tuple(work.consumed),
                 parked=tuple(work.parked),
                 outgoing=told,
                 summaries=(summary_of(work.state),),
-                snapshots=snapshots,
-                inbound=tuple(self._raised(work)),
+                snapshots=(*snapshots, *(() if locks is None else locks.snapshots())),
+                inbound=(
+                    *raised_events(
+                        self.instance_id,
+                        work.facts,
+                        raised_before=work.before.raised,
+                        active=self._around.active,
+                    ),
+                    *(() if locks is None else locks.inbound()),
+                ),
             )
         )
         self._state = work.state
+        if locks is not None:
+            locks.saved = True
         if snapshots:
             self._snapshot_position = work.state.position
         self._announce(work)
-
-    def _raised(self, work: _Work) -> list[Inbound]:
-        """Inbox entries for every active instance that a global event of this turn reaches."""
-        entries = []
-        source = str(self.instance_id)
-        events = [each.fact for each in work.facts if isinstance(each.fact, GlobalEventRaised)]
-        for number, event in enumerate(events, work.before.raised + 1):
-            targets = self._around.active.expecting(event.name, event.environment_group)
-            event_id = f"{source}/raised/{number}"
-            entries += [global_event(each, event.name, event_id, source=source) for each in targets]
-        return entries
 
     def _announce(self, work: _Work) -> None:
         # Agents first: what is written about the facts must not hold up what follows from them.
@@ -335,15 +354,9 @@ def command_of(entry: InboxEntry) -> Command:
     """The command that an inbox entry stands for; raises ``msgspec.DecodeError`` for what does not read."""
     if entry.kind == "refused":
         return msgspec.msgpack.decode(entry.payload, type=RefuseInitiation)
+    if entry.kind == GRANTED:
+        return msgspec.msgpack.decode(entry.payload, type=GrantLock)
     return ReportEvent(event=_decode_event(entry.payload))
-
-
-def global_event(target: UUID, name: str, event_id: str, *, source: str) -> Inbound:
-    """The inbox entry by which a global event reaches one instance."""
-    event = ProcessEvent(
-        agent=EventKind.GLOBAL.value, job=name, instance_id=str(target), id=event_id, successful=True
-    )
-    return Inbound(stream=target, kind="event", payload=encode_event(event), source=source)
 
 
 _decode_event = msgspec.msgpack.Decoder(ProcessEvent).decode

@@ -1,6 +1,7 @@
 """One plan: the only writer of its log. Takes pushes and starts instances, by its clock or by hand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias
 from uuid import UUID, uuid4
 
@@ -9,8 +10,9 @@ import structlog
 
 from ...domain.commands import Refused
 from ...domain.decide import Step, start
-from ...domain.facts import InstanceDue, PlanFact, Recorded
+from ...domain.facts import InstanceDue, InstanceStarted, PlanFact, PlanPushed, Recorded
 from ...domain.instants import Instant
+from ...domain.locks import define
 from ...domain.messages import DryRun
 from ...domain.plan import JobPlan
 from ...domain.plan_log import (
@@ -23,14 +25,17 @@ from ...domain.plan_log import (
     push,
     record,
 )
+from ...domain.topology import Topology
 from ...storage.ledger import Ledger
-from ...storage.records import Append, Change, Conflict
+from ...storage.records import Append, Change, Conflict, Inbound
 from ..pool import ActorPool, PooledActor
 from ..timers import Clock
 from .active_instances import ActiveInstance, ActiveInstances
 from .deliveries import Delivery, deliveries
 from .errors import NotPermitted, UnknownName
+from .global_events import raised_events
 from .instance_log import summary_of
+from .lock_groups import HeldLocks, LockGroups
 from .origin import CLOCK, Origin
 from .topologies import Topologies
 
@@ -73,6 +78,7 @@ class PlanSurroundings(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Ledger
     topologies: Topologies
     active: ActiveInstances
+    locks: LockGroups
     clock: Clock
     time_zone: str
     """Of plans that name none."""
@@ -135,9 +141,23 @@ class PlanActor(PooledActor):
         fact = push(self._state, message.plan, message.documents)
         if fact is None:
             return self._known(), False
-        self._save([fact], message.origin)
+        self._save_push(fact, message.origin)
         self._tell_next_start()
         return self._known(), True
+
+    def _save_push(self, fact: PlanPushed, origin: Origin) -> None:
+        """Store a push, and with it what its locks are from now on."""
+        locks = [lock for context in fact.plan.root.walk() for lock in context.locks]
+        if not locks:
+            self._save([fact], origin)
+            return
+        group = fact.plan.environment_group
+        with self._around.locks.held(group) as held:
+            cause = origin.cause(type(fact).__name__)
+            step = define(held.state, group, locks, at=self._around.clock(), cause=cause)
+            if step is not None:
+                held.take(step.state, step.facts, step.granted)
+            self._save([fact], origin, locks=held)
 
     def _start_now(self, message: StartNow) -> UUID:
         state = self._known()
@@ -156,15 +176,29 @@ class PlanActor(PooledActor):
             ),
             dry_run=message.dry_run,
         )
-        step = start(
-            self._around.topologies.of(self._name, state.version),
-            instance_id=instance_id,
-            fact=started,
-            at=self._around.clock(),
-            cause=message.origin.cause("StartInstance"),
-        )
-        self._save([fact], message.origin, step)
+        self._begin(fact, started, message.origin)
         return instance_id
+
+    def _begin(self, due: InstanceDue, started: InstanceStarted, origin: Origin) -> None:
+        """Start an instance, and with it what is passed over at once and what that makes ready."""
+        topology = self._around.topologies.of(self._name, due.version)
+        with self._locks_of(topology) as held:
+            step = start(
+                topology,
+                instance_id=due.instance_id,
+                fact=started,
+                at=self._around.clock(),
+                cause=origin.cause("StartInstance"),
+                locks=None if held is None else held.state,
+            )
+            if held is not None:
+                held.take(step.locks, step.lock_facts, step.granted)
+            self._save([due], origin, step, locks=held)
+
+    def _locks_of(self, topology: Topology) -> AbstractContextManager[HeldLocks | None]:
+        if not topology.uses_locks:
+            return nullcontext()
+        return self._around.locks.held(topology.plan.environment_group)
 
     def _must_be_free(self, state: PlanState) -> None:
         """Raises ``NotPermitted`` when the plan is disabled, or runs one at a time and one is active."""
@@ -182,22 +216,30 @@ class PlanActor(PooledActor):
             due_starts(state, self._around.clock(), active=active, default_zone=self._around.time_zone)
         )
         for fact in facts:
-            step = None
             if isinstance(fact, InstanceDue):
-                step = start(
-                    self._around.topologies.of(self._name, state.version),
-                    instance_id=fact.instance_id,
-                    fact=instance_started(state, at=self._around.clock(), due_at=fact.due_at, parameters={}),
-                    at=self._around.clock(),
-                    cause=CLOCK.cause("StartInstance"),
-                )
-            self._save([fact], CLOCK, step)
+                now = self._around.clock()
+                self._begin(fact, instance_started(state, at=now, due_at=fact.due_at, parameters={}), CLOCK)
+            else:
+                self._save([fact], CLOCK)
 
     def _tell_next_start(self) -> None:
         state = self._known()
         self._around.next_start_at(self._name, next_start(state, self._around.time_zone))
 
-    def _save(self, facts: list[PlanFact], origin: Origin, step: Step | None = None) -> None:
+    def _raised(self, step: Step | None) -> list[Inbound]:
+        if step is None:
+            return []
+        instance_id = step.state.instance_id
+        return raised_events(instance_id, step.facts, raised_before=0, active=self._around.active)
+
+    def _save(
+        self,
+        facts: Sequence[PlanFact],
+        origin: Origin,
+        step: Step | None = None,
+        *,
+        locks: HeldLocks | None = None,
+    ) -> None:
         recorded: list[Recorded] = []
         state = self._state
         for fact in facts:
@@ -208,14 +250,20 @@ class PlanActor(PooledActor):
         appends = [Append(stream=self._stream, expected=before, facts=tuple(recorded))]
         if step is not None:
             appends.append(Append(stream=step.state.instance_id, expected=0, facts=step.facts))
+        if locks is not None:
+            appends += locks.appends()
         told = deliveries([*recorded, *(() if step is None else step.facts)])
         self._around.ledger.save(
             Change(
                 appends=tuple(appends),
                 outgoing=told,
                 summaries=() if step is None else (summary_of(step.state),),
+                inbound=(*self._raised(step), *(() if locks is None else locks.inbound())),
+                snapshots=() if locks is None else locks.snapshots(),
             )
         )
+        if locks is not None:
+            locks.saved = True
         self._state = state
         if step is not None:
             self._around.started(

@@ -9,6 +9,7 @@ from ..timers import Clock
 from .active_instances import ActiveInstances
 from .deliveries import Delivery
 from .instance_log import InstanceLog
+from .lock_groups import LockGroups
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Surroundings:
     ledger: Ledger
     logs: InstanceLog
     active: ActiveInstances
+    locks: LockGroups
     clock: Clock
     committed: Callable[[UUID, int, tuple[Delivery, ...]], None]
     """Facts up to a position are on disk, and these deliveries follow from them."""

@@ -37,8 +37,6 @@ class _Locks:
             yield from _disagreement(lock, first.setdefault(lock.name, lock), place, pointer)
             for index, participant in enumerate(lock.participants):
                 yield from self._participant(participant, lock, f"{pointer}/participants/{index}")
-        if first:
-            yield Place().warning("locks are kept but not yet enforced: do not rely on them", "/root")
 
     def _lock(self, lock: Lock, place: Place, pointer: str) -> Iterator[Problem]:
         if not lock.name:

@@ -703,10 +703,6 @@ def test_a_participant_that_runs_no_command_is_a_warning(described: tuple[Job, .
     assert the_warning(plan, "it takes no lock").job == "x-a"
 
 
-def test_a_plan_with_locks_is_told_once_what_they_are_worth() -> None:
-    assert the_warning(locked(Lock("l"), Lock("m")), "locks are kept but not yet enforced")
-
-
 # --- size ---------------------------------------------------------------------------------------------------
 
 

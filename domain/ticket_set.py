@@ -68,6 +68,13 @@ class TicketSet(msgspec.Struct, frozen=True):
             levels.pop()
         return TicketSet(tuple(levels))
 
+    def number_below(self, ticket: int) -> int:
+        """How many are less than that ticket; looks at every word, as ``len`` does."""
+        words = self._levels[0]
+        last, bits = ticket >> _BITS, (1 << (ticket & _BIT_MASK)) - 1
+        below = sum(word.bit_count() for number, word in words.items() if number < last)
+        return below + (words.get(last, 0) & bits).bit_count()
+
     def __contains__(self, ticket: int) -> bool:
         return ticket >= 0 and bool(self._levels[0].get(ticket >> _BITS, 0) >> (ticket & _BIT_MASK) & 1)
 

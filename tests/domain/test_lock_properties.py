@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from jobledger.domain.facts import Cause, Recorded
 from jobledger.domain.lock_group import Claim, LockGroup, replay_locks
 from jobledger.domain.lock_snapshots import digest_of_locks, freeze_locks, thaw_locks
+from jobledger.domain.lock_waits import LockWaits
 from jobledger.domain.locks import LockStep, define, let_go, let_go_all_of, request, reset
 from jobledger.domain.plan import Lock
 from lock_oracle import Asked, LockOracle
@@ -138,6 +139,28 @@ class LocksOfAGroup(RuleBasedStateMachine):
             own = [claim for claim in self.state.claims.values() if claim.instance_id == instance_id]
             assert list(tickets) == sorted(claim.ticket for claim in own)
             assert tickets, "an instance without a ticket is still remembered"
+
+    @invariant()
+    def whoever_waits_waits_for_those_that_are_told_and_for_nobody_else(self) -> None:
+        waits = LockWaits(self.state)
+        for claim in self.claims(hold=False):
+            wait = waits.of(claim.ticket)
+            assert wait is not None
+            before = [other for other in self.claims(hold=False) if other.ticket < claim.ticket]
+            shuts_out = self.state.locks[claim.lock].exclusive
+            same = [other for other in before if shuts_out or other.lock == claim.lock]
+            exclusive = [
+                other
+                for other in before
+                if other.lock != claim.lock and self.state.locks[other.lock].exclusive
+            ]
+            assert (wait.ahead, wait.first_ahead) == (len(same), next(iter(same), None))
+            assert wait.exclusive_ahead == next(iter(exclusive), None)
+            in_its_way = [each.ticket for each in (*wait.held_by, *same, *exclusive)]
+            assert in_its_way, "it waits for nothing"
+            without_them = let_go(self.state, in_its_way, at=len(self.log), cause=CAUSE)
+            assert claim.ticket in {granted.ticket for granted in without_them.granted}
+        assert all(waits.of(claim.ticket) is None for claim in self.claims(hold=True))
 
     @invariant()
     def replay_gives_the_live_state(self) -> None:

@@ -7,6 +7,7 @@ import pytest
 from jobledger.domain.facts import Cause, Fact, LockDefined, LockGranted, LockReleased, LockReset, Recorded
 from jobledger.domain.lock_group import Claim, LockGroup, evolve_locks, lock_stream, replay_locks
 from jobledger.domain.lock_snapshots import digest_of_locks, freeze_locks, thaw_locks
+from jobledger.domain.lock_waits import LockWaits
 from jobledger.domain.locks import LockStep, define, let_go, let_go_all_of, request, reset
 from jobledger.domain.plan import Lock
 
@@ -366,6 +367,59 @@ def test_a_reset_of_an_exclusive_lock_opens_the_others() -> None:
     locks.asked("a", "E")
     locks.asked("b", "N")
     assert locks.reset("E") == ["b"]
+
+
+# --- why it waits -------------------------------------------------------------------------------------------
+
+
+def why(locks: Locks, job: str) -> tuple[list[str], int, str | None, str | None]:
+    """Who holds what it needs, how many are ahead and the first of them, and an exclusive one before it."""
+    wait = LockWaits(locks.state).of(locks.ticket[job])
+    assert wait is not None
+    first, exclusive = wait.first_ahead, wait.exclusive_ahead
+    return (
+        locks.names(wait.held_by),
+        wait.ahead,
+        None if first is None else first.job,
+        None if exclusive is None else exclusive.job,
+    )
+
+
+def test_it_waits_for_those_that_hold_the_lock_and_behind_those_that_asked_earlier() -> None:
+    locks = Locks(Lock("L", 2), Lock("other"))
+    locks.asked("elsewhere", "other")
+    for job in "ABCDE":
+        locks.asked(job)
+    assert why(locks, "C") == (["A", "B"], 0, None, None)
+    assert why(locks, "E") == (["A", "B"], 2, "C", None)
+
+
+def test_a_light_one_behind_a_heavy_one_waits_for_no_holder() -> None:
+    locks = Locks(Lock("L", 2))
+    locks.asked("A")
+    locks.asked("heavy", count=2)
+    locks.asked("light")
+    assert why(locks, "heavy") == (["A"], 0, None, None)
+    assert why(locks, "light") == ([], 1, "heavy", None)
+
+
+def test_what_is_exclusive_is_waited_for_across_locks() -> None:
+    locks = Locks(Lock("E", exclusive=True), Lock("N1"), Lock("N2"))
+    locks.asked("a", "N1")
+    locks.asked("b", "N2")
+    locks.asked("exclusive", "E")
+    locks.asked("c", "N1")
+    assert why(locks, "exclusive") == (["a", "b"], 0, None, None)
+    assert why(locks, "c") == (["a"], 0, None, "exclusive")
+    locks.let_go("a", "b")
+    assert why(locks, "c") == (["exclusive"], 0, None, None)
+
+
+def test_who_holds_its_lock_or_is_unknown_waits_for_nothing() -> None:
+    locks = Locks(Lock("L"))
+    locks.asked("A")
+    assert LockWaits(locks.state).of(1) is None
+    assert LockWaits(locks.state).of(2) is None
 
 
 # --- the log ------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ def test_it_is_what_a_sorted_list_would_be(changes: list[tuple[str, int]]) -> No
         assert (ticket in found) == (ticket in plain)
         assert len(found) == len(plain)
         assert bool(found) == bool(plain)
+        assert found.number_below(ticket) == sum(each < ticket for each in plain)
 
 
 @given(changes)

@@ -9,6 +9,7 @@ from jobledger.domain.messages import Outcome, ProcessEvent
 from jobledger.domain.plan import EventJob, JobPlan
 from scenario_agents import Order, StandInAgent
 from scenario_cast import Cast, Told
+from scenario_commands import ON_CONTEXTS, ON_INSTANCES, ON_JOBS
 from scenario_expectations import Expectations
 from scenario_language import (
     Expect,
@@ -114,6 +115,7 @@ class Play:
         """One instance of each plan without a clock is there from the beginning, unless a line begins one."""
         for plan in self.cast.plans.values():
             if plan.window.cron is None and plan.name not in begun_by_hand and not plan.disabled:
+                self._move_clock(self.now + _STEP_MS)
                 self.stage.begin(Beginning(plan.name))
         self.cast.look()
 
@@ -229,27 +231,35 @@ class Play:
         self.refusal = self.stage.begin(Beginning(plan, **fields))
 
     def _tell_command(self, words: tuple[str, ...]) -> None:
-        verb, rest = words[0], list(words[1:])
-        options: dict[str, Any] = {}
-        if "because" in rest:
-            at = rest.index("because")
-            options["reason"] = " ".join(rest[at + 1 :])
-            rest = rest[:at]
-        if "by" in rest:
-            at = rest.index("by")
-            options["by"] = rest[at + 1]
-            del rest[at : at + 2]
-        if "with" in rest:
-            at = rest.index("with")
-            options["parameters"] = pairs_in(rest[at + 1 :])
-            rest = rest[:at]
-        if verb in _OF_INSTANCES:
+        verb = words[0]
+        rest, author = _author(words[1:])
+        rest, options = _options(rest)
+        if verb == "set":
+            self._set_parameters(rest, author)
+        elif verb in ON_INSTANCES:
             label = rest[0] if rest else self.cast.only_instance()
-            self._ask(label, Command(verb, **options))
-            return
-        told = self.cast.told(rest)
+            self._ask(label, Command(verb, options=options, **author))
+        else:
+            told = self.cast.told(rest)
+            identifier, context = self.cast.standing(told)
+            self._ask(told.instance, Command(verb, context, identifier, options, **author))
+
+    def _set_parameters(self, words: list[str], author: dict[str, str]) -> None:
+        given = [each for each in words if "=" in each]
+        place = dict(zip(words[len(given) :: 2], words[len(given) + 1 :: 2], strict=True))
+        label = place.get("of", self.cast.only_instance())
+        command = Command("set", place.get("in"), options={"parameters": pairs_in(given)}, **author)
+        self._ask(label, command)
+
+    def _tell_preview(self, words: tuple[str, ...]) -> None:
+        told = self.cast.told(words[1:])
         identifier, context = self.cast.standing(told)
-        self._ask(told.instance, Command(verb, context=context, job=identifier, **options))
+        command = Command("fire-dependants", context, identifier)
+        answer = self.stage.preview(self.cast.id_of(told.instance), command)
+        if isinstance(answer, Refusal):
+            self.refusal = answer
+        else:
+            self.listed = [self.cast.name_of(each, told.instance) for each in answer] or ["nothing"]
 
     def _ask(self, label: str, command: Command) -> None:
         self.refusal = self.stage.command(self.cast.id_of(label), command)
@@ -381,7 +391,39 @@ _TELLERS: dict[str, Callable[[Play, tuple[str, ...]], None]] = {
     "skip-fire": Play._tell_skip_fire,
     "raise": Play._tell_raise,
     "again": Play._tell_again,
-    "submit": Play._tell_command,
-    "end": Play._tell_command,
+    "preview": Play._tell_preview,
+    **dict.fromkeys([*ON_JOBS, *ON_CONTEXTS, *ON_INSTANCES], Play._tell_command),
 }
-_OF_INSTANCES = frozenset({"end"})
+
+
+def _author(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """``by WHO`` and ``because REASON`` at the end of a command, and the words without them."""
+    rest, author = list(words), {}
+    if "because" in rest:
+        at = rest.index("because")
+        author["reason"] = " ".join(rest[at + 1 :])
+        rest = rest[:at]
+    if rest[-2:-1] == ["by"] and rest[-1] != "force":
+        author["by"] = rest[-1]
+        rest = rest[:-2]
+    return rest, author
+
+
+def _options(words: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """What some commands say beside the job that they mean, and the words without that."""
+    options: dict[str, Any] = {}
+    match words:
+        case [*rest, "ticket", ticket]:
+            options["ticket"] = ticket
+        case [*rest, "by", "force"]:
+            options["force"] = True
+        case _:
+            rest = list(words)
+    if "with" in rest:
+        at = rest.index("with")
+        options["parameters"] = pairs_in(rest[at + 1 :])
+        rest = rest[:at]
+    if rest[-2:] == ["and", "submit"]:
+        options["submit"] = True
+        rest = rest[:-2]
+    return rest, options

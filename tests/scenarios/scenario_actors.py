@@ -7,6 +7,8 @@ from uuid import UUID
 from jobledger.actors.dashboard.dashboard import PlanInvalid
 from jobledger.actors.dashboard.errors import NotPermitted, UnknownName
 from jobledger.actors.dashboard.origin import Origin
+from jobledger.domain.commands import FireDependants
+from jobledger.domain.facts import JobInitiated
 from jobledger.domain.instance import replay
 from jobledger.domain.instants import Instant
 from jobledger.domain.messages import ProcessEvent
@@ -16,7 +18,7 @@ from jobledger.http.wire.views import FactView, InstanceView, fact_view, instanc
 from scenario_agents import Order, StandInAgent
 from scenario_commands import domain_command
 from scenario_dashboard import RunningDashboard
-from scenario_stage import Beginning, Command, Refusal
+from scenario_stage import Beginning, Command, Refusal, errors_of, refusal_of
 
 OPERATOR = Origin(by="olga", source="10.0.0.7")
 
@@ -38,11 +40,7 @@ class ActorStage:
         try:
             self._running.dashboard.push_plan(plan, {}, OPERATOR)
         except PlanInvalid as error:
-            return [
-                f"{each.context or ''} {each.job or ''}: {each.message}"
-                for each in error.problems
-                if each.severity == "error"
-            ]
+            return errors_of(error.problems)
         self._running.settle()
         return []
 
@@ -57,7 +55,7 @@ class ActorStage:
                 dry_run=beginning.dry_run,
             )
         except NotPermitted as error:
-            return _refusal(error)
+            return refusal_of(error.refused)
         finally:
             self._running.settle()
         return None
@@ -68,12 +66,22 @@ class ActorStage:
         try:
             self._running.dashboard.command(UUID(instance_id), domain_command(command), origin)
         except NotPermitted as error:
-            return _refusal(error)
+            return refusal_of(error.refused)
         except UnknownName as error:
             return Refusal(str(error), unknown=True)
         finally:
             self._running.settle()
         return None
+
+    def preview(self, instance_id: str, command: Command) -> list[str] | Refusal:
+        """Ask what would follow."""
+        order = domain_command(command)
+        assert isinstance(order, FireDependants)
+        try:
+            facts = self._running.dashboard.preview_dependants(UUID(instance_id), order)
+        except NotPermitted as error:
+            return refusal_of(error.refused)
+        return [each.fact.job for each in facts if isinstance(each.fact, JobInitiated)]
 
     def report(self, events: Sequence[ProcessEvent], *, compatible: bool) -> None:
         """Put it into the inbox."""
@@ -131,9 +139,3 @@ class ActorStage:
             for state in states
             if digest(replay(state.topology, dashboard.ledger.facts(state.instance_id))) != digest(state)
         ]
-
-
-def _refusal(error: NotPermitted) -> Refusal:
-    refused = error.refused
-    status = None if refused.status is None else str(refused.status)
-    return Refusal(refused.reason, status, refused.permitted_in, refused.unknown)

@@ -157,10 +157,18 @@ class Cast:
 
     def job(self, told: Told) -> Job:
         """The template of a job; one that the plan does not have would run on the usual agent."""
-        for job in self.plan_of(told.instance).jobs:
+        plan = self.plan_of(told.instance)
+        for job in plan.jobs:
             if job.name == told.name:
                 return job
-        return EventJob(agent=AGENT, name=told.name, kind=EventKind.LOCAL)
+        listed = (job for context in plan.root.walk() for job in context.jobs if job.name == told.name)
+        agent = next((job.agent for job in listed), AGENT)
+        return EventJob(agent=agent, name=told.name, kind=EventKind.LOCAL)
+
+    def name_of(self, identifier: str, label: str) -> str:
+        """The name of a job that is told by its identifier."""
+        listed = (job for context in self.plan_of(label).root.walk() for job in context.jobs)
+        return next((job.name for job in listed if job.identifier == identifier), identifier)
 
     def standing(self, told: Told) -> tuple[str | None, str]:
         """The identifier and the context of a job, or only the context when the name is one's."""

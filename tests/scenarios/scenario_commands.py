@@ -6,22 +6,65 @@ from urllib.parse import quote
 from jobledger.domain import commands
 from scenario_stage import Command
 
+ON_JOBS: dict[str, type[commands.JobCommand]] = {
+    each.name: each
+    for each in (
+        commands.SubmitJob,
+        commands.HoldJob,
+        commands.ReleaseJob,
+        commands.SkipJob,
+        commands.EnableJob,
+        commands.ResetJob,
+        commands.ResetDownstream,
+        commands.AcknowledgeError,
+        commands.FireDependants,
+        commands.KillJob,
+    )
+}
+ON_CONTEXTS: dict[str, type[commands.ContextCommand]] = {
+    each.name: each
+    for each in (
+        commands.HoldContext,
+        commands.ReleaseContext,
+        commands.SkipContext,
+        commands.EnableContext,
+    )
+}
+ON_INSTANCES = frozenset({"end", "set", "disable-schedules", "enable-schedules", "run-until-ended"})
 
-def domain_command(asked: Command) -> commands.Command:
+
+def domain_command(asked: Command) -> commands.Order:
     """As the core knows it."""
     match asked:
+        case Command(verb=verb, job=str(job), context=str(context)) if verb in ON_JOBS:
+            return ON_JOBS[verb](job=job, context=context, **asked.options)
+        case Command(verb=verb, job=None, context=str(context)) if verb in ON_CONTEXTS:
+            return ON_CONTEXTS[verb](context=context)
         case Command(verb="end"):
             return commands.EndInstance()
-        case Command(verb="submit", job=str(job), context=str(context)):
-            return commands.SubmitJob(job=job, context=context, parameters=asked.parameters)
+        case Command(verb="set"):
+            return commands.SetParameters(context=asked.context, **asked.options)
+        case Command(verb="disable-schedules"):
+            return commands.DisableSchedules()
+        case Command(verb="enable-schedules"):
+            return commands.EnableSchedules()
+        case Command(verb="run-until-ended"):
+            return commands.RunUntilEnded()
     raise ValueError(f"nobody can ask to {asked.verb} this")
 
 
 def request(asked: Command) -> tuple[str, dict[str, Any]]:
     """The path below the instance's and the body of the request."""
-    body: dict[str, Any] = {} if asked.reason is None else {"reason": asked.reason}
-    if asked.parameters:
-        body["parameters"] = asked.parameters
+    body: dict[str, Any] = {**asked.options}
+    if asked.reason is not None:
+        body["reason"] = asked.reason
+    match asked.verb:
+        case "set":
+            if asked.context is not None:
+                body["context"] = asked.context
+            return "/parameters", body
+        case "disable-schedules" | "enable-schedules":
+            return "/schedules", {**body, "enabled": asked.verb == "enable-schedules"}
     place = ""
     if asked.context is not None:
         place += f"/contexts/{quote(asked.context, safe='')}"

@@ -8,7 +8,7 @@ from uuid import UUID
 from jobledger.actors.dashboard.deliveries import deliveries
 from jobledger.actors.dashboard.ports import AgentUnreachable
 from jobledger.domain import commands
-from jobledger.domain.decide import Step, advance, start
+from jobledger.domain.decide import Step, advance, preview_dependants, start
 from jobledger.domain.facts import (
     Cause,
     GlobalEventRaised,
@@ -39,7 +39,7 @@ from jobledger.http.wire.views import FactView, InstanceView, fact_view, instanc
 from msgspec.structs import replace
 from scenario_agents import Order, Orders, StandInAgent
 from scenario_commands import domain_command
-from scenario_stage import BEGINNING, Beginning, Command, Refusal
+from scenario_stage import BEGINNING, Beginning, Command, Refusal, errors_of, refusal_of
 
 ZONE = "UTC"
 
@@ -64,11 +64,7 @@ class CoreStage:
 
     def push(self, plan: JobPlan) -> list[str]:
         """Validate, and record the version."""
-        errors = [
-            f"{each.context or ''} {each.job or ''}: {each.message}"
-            for each in validate(plan)
-            if each.severity == "error"
-        ]
+        errors = errors_of(validate(plan))
         if errors:
             return errors
         before = self._plans.get(plan.name)
@@ -112,10 +108,16 @@ class CoreStage:
         cause = Cause(command=command.verb, by=command.by, source="10.0.0.7", reason=command.reason)
         refused = self._decide(UUID(instance_id), domain_command(command), cause)
         self._settle()
-        if refused is None:
-            return None
-        status = None if refused.status is None else str(refused.status)
-        return Refusal(refused.reason, status, refused.permitted_in, refused.unknown)
+        return None if refused is None else refusal_of(refused)
+
+    def preview(self, instance_id: str, command: Command) -> list[str] | Refusal:
+        """Let the instance decide, and forget what it decided."""
+        order = domain_command(command)
+        assert isinstance(order, commands.FireDependants)
+        answer = preview_dependants(self._states[UUID(instance_id)], order, at=self._now)
+        if isinstance(answer, commands.Refused):
+            return refusal_of(answer)
+        return [each.fact.job for each in answer.facts if isinstance(each.fact, JobInitiated)]
 
     def report(self, events: Sequence[ProcessEvent], *, compatible: bool) -> None:
         """Into the inbox, and on from there."""

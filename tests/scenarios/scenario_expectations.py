@@ -26,7 +26,7 @@ class Expectations:
         yield from check(list(words[1:]))
 
     def _initiates(self, words: list[str]) -> Iterator[tuple[str, str]]:
-        expected = [self._cast.shown(told) for told in self._cast.several(words)]
+        expected = [self._cast.shown(told) for told in self._cast.several(_some(words))]
         yield ", ".join(expected) or "nothing", ", ".join(self._initiated()) or "nothing"
 
     def _initiated(self) -> list[str]:
@@ -71,7 +71,7 @@ class Expectations:
 
     def _raises(self, words: list[str]) -> Iterator[tuple[str, str]]:
         found = [str(each.data["name"]) for _, each in self._cast.facts if each.type == "GlobalEventRaised"]
-        yield " ".join(words), " ".join(found)
+        yield " ".join(_some(words)), " ".join(found)
 
     def _refused(self, words: list[str]) -> Iterator[tuple[str, str]]:
         refusal = self._play.refusal
@@ -92,6 +92,9 @@ class Expectations:
     def _invalid(self, words: list[str]) -> Iterator[tuple[str, str]]:
         """Every text must be part of one of the errors of the plan."""
         told = " | ".join(self._play.problems)
+        if words == ["nothing"]:
+            yield "nothing", told or "nothing"
+            return
         for text in words or [""]:
             yield text, text if self._play.problems and text in told else told or "the plan was accepted"
 
@@ -109,12 +112,12 @@ class Expectations:
             case "publish" | "remove":
                 return f"{order.verb} {self._cast.label_of(order.instance_id)}"
             case "kill":
-                return f"kill {self._killed(order)}"
+                return f"kill {self._killed(order)}{' by force' if order.force else ''}"
         told = self._told_by(order, self._cast.label_of(order.instance_id))
         return f"initiate {self._cast.shown(told)}"
 
     def _kills(self, words: list[str]) -> Iterator[tuple[str, str]]:
-        expected = [self._cast.shown(told) for told in self._cast.several(words)]
+        expected = [self._cast.shown(told) for told in self._cast.several(_some(words))]
         found = [self._killed(order) for order in self._cast.orders if order.verb == "kill"]
         yield ", ".join(expected) or "nothing", ", ".join(found) or "nothing"
 
@@ -124,6 +127,9 @@ class Expectations:
             if each.verb == "initiate" and each.initiation_id == meant:
                 return self._cast.shown(self._told_by(each, self._cast.label_of(each.instance_id)))
         return f"an unknown run {meant}"
+
+    def _previews(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        yield " ".join(words), " ".join(self._play.listed)
 
     def _gets(self, words: list[str]) -> Iterator[tuple[str, str]]:
         """The parameters that the latest initiation of a job carries, all of them."""
@@ -145,23 +151,21 @@ class Expectations:
         raise ScenarioMistake(f"{told.name} was not initiated")
 
     def _contexts(self, words: list[str]) -> Iterator[tuple[str, str]]:
-        """The contexts that the latest initiation of a job is for."""
-        told = self._cast.told(words[:1])
-        yield " ".join(words[1:]), " ".join(self._latest(told).contexts)
+        """``contexts JOB are CONTEXT …``: those that the latest initiation of a job is for."""
+        told, rest = self._cast.told_at(words)
+        yield " ".join(rest[1:]), " ".join(self._latest(told).contexts)
 
     def _caused(self, words: list[str]) -> Iterator[tuple[str, str]]:
         """``caused JOB by OTHER``: the job whose event the latest initiation names as its catalyst."""
         told = self._cast.told(words[:1])
         catalyst = self._latest(told).catalyst
         found = "nothing" if catalyst is None else catalyst.job
-        plan = self._cast.plan_of(told.instance)
-        names = {job.identifier: job.name for job in plan.jobs}
-        yield words[2], names.get(found, found)
+        yield words[2], self._cast.name_of(found, told.instance)
 
     def _dry(self, words: list[str]) -> Iterator[tuple[str, str]]:
         """``dry JOB …``: how its agent is to pretend."""
         told, rest = self._cast.told_at(words)
-        _, expected = dry_run_in(rest)
+        expected = None if rest == ["not", "at", "all"] else dry_run_in(rest)[1]
         yield str(expected), str(self._latest(told).dry_run)
 
     def _permits(self, words: list[str]) -> Iterator[tuple[str, str]]:
@@ -215,3 +219,8 @@ class Expectations:
     def _facts(self, words: list[str]) -> Iterator[tuple[str, str]]:
         """``facts JobHeld JobReleased``: the types of the facts of the last step, in order."""
         yield " ".join(words) or "none", " ".join(fact.type for _, fact in self._cast.facts) or "none"
+
+
+def _some(words: list[str]) -> list[str]:
+    """What is listed; the word ``nothing`` lists nothing."""
+    return [] if words == ["nothing"] else words

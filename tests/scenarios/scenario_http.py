@@ -85,6 +85,13 @@ class HttpStage:
         self._running.settle()
         return None if status == 200 else _refusal(status, answer)
 
+    def preview(self, instance_id: str, command: Command) -> list[str] | Refusal:
+        """Ask what would follow."""
+        path, _ = request(command)
+        path = path.removesuffix(f"/{command.verb}")
+        status, answer = self._ask("GET", f"/api/v1/instances/{instance_id}{path}/dependants")
+        return list(answer["initiated"]) if status == 200 else _refusal(status, answer)
+
     def report(self, events: Sequence[ProcessEvent], *, compatible: bool) -> None:
         """One by one to the service that every agent knows, or as a list to our own."""
         bodies = [encode_process_event(event) for event in events]
@@ -176,7 +183,7 @@ class HttpStage:
             headers["Content-Type"] = media
         answer = self._http.request(method, self._served.url + path, body=data, headers=headers)
         said = answer.headers.get("Content-Type", "")
-        return answer.status, json.loads(answer.data) if "json" in said else answer.data
+        return answer.status, json.loads(answer.data) if answer.data and "json" in said else answer.data
 
 
 class _ByName:

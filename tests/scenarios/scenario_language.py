@@ -161,6 +161,7 @@ class _PlanDraft:
         self._jobs: dict[str, Job] = {}
         self._fields: dict[str, Any] = {}
         self._window: dict[str, Any] = {}
+        self._without_template: set[str] = set()
 
     def begin_context(self, name: str, parent: str) -> None:
         if parent not in {each.name for each in self._contexts}:
@@ -185,8 +186,12 @@ class _PlanDraft:
             raise ScenarioMistake("this says nothing of a context")
 
     def _add_job(self, context: _ContextDraft, words: tuple[str, ...]) -> None:
+        without_template = words[-2:] == ("without", "template")
+        words = words[:-2] if without_template else words
         job = read_job(words)
         context.jobs.append(job.name)
+        if without_template:
+            self._without_template.add(job.name)
         known = self._jobs.setdefault(job.name, job)
         if known != job and len(words) > 2:
             raise ScenarioMistake(f"{job.name} is described above; list it again by kind and name alone")
@@ -227,7 +232,7 @@ class _PlanDraft:
         try:
             return JobPlan(
                 root=self._context(self._contexts[0]),
-                jobs=tuple(self._jobs.values()),
+                jobs=tuple(job for name, job in self._jobs.items() if name not in self._without_template),
                 window=StartWindow(**self._window),
                 **self._fields,
             )

@@ -5,11 +5,13 @@ All three show what happened in the words of our own API, so that the same file 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from jobledger.domain.commands import Refused
 from jobledger.domain.instants import Instant, parse_rfc3339
 from jobledger.domain.messages import DryRun, ProcessEvent
 from jobledger.domain.plan import JobPlan
+from jobledger.domain.problems import Problem
 from jobledger.http.wire.views import FactView, InstanceView
 from scenario_agents import Order, StandInAgent
 
@@ -37,7 +39,8 @@ class Command:
     context: str | None = None
     job: str | None = None
     """By identifier."""
-    parameters: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    """What else the command says, such as parameters or a ticket."""
     by: str = "olga"
     reason: str | None = None
 
@@ -65,6 +68,10 @@ class Stage(Protocol):
 
     def command(self, instance_id: str, command: Command) -> Refusal | None:
         """Have a person ask."""
+        ...
+
+    def preview(self, instance_id: str, command: Command) -> list[str] | Refusal:
+        """The jobs, by identifier, that firing the dependants of a failed job would start."""
         ...
 
     def report(self, events: Sequence[ProcessEvent], *, compatible: bool) -> None:
@@ -102,3 +109,19 @@ class Stage(Protocol):
     def contradictions(self) -> list[str]:
         """What is live and differs from what the logs amount to: always empty."""
         ...
+
+
+def errors_of(problems: Sequence[Problem]) -> list[str]:
+    """The errors among the problems of a plan, each with its place."""
+    return [f"{_place(each)}: {each.message}" for each in problems if each.severity == "error"]
+
+
+def _place(problem: Problem) -> str:
+    context = [f"context {problem.context}"] if problem.context else []
+    return ", ".join([*context, f"job {problem.job}"] if problem.job else context)
+
+
+def refusal_of(refused: Refused) -> Refusal:
+    """The core's refusal, in a scenario's words."""
+    status = None if refused.status is None else str(refused.status)
+    return Refusal(refused.reason, status, tuple(map(str, refused.permitted_in)), refused.unknown)

@@ -14,6 +14,7 @@ _COMMANDS = {
     "plan": ("plans", "Push, list, show, check and export job plans."),
     "instance": ("instances", "Start, watch, look into and end plan instances."),
     "job": ("jobs", "Submit a job, or read what it printed."),
+    "lock": ("locks", "See who holds the job locks and who waits for them."),
     "event": ("events", "Tell plan instances that something happened."),
     "dead-letter": ("dead_letters", "See and resubmit events that could not be processed."),
     "user": ("users", "Add, list and remove accounts of people and agents."),

@@ -35,6 +35,8 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     catalyst: Catalyst | None = None
     parameters: dict[str, str] = {}
     by_hand: bool = False
+    since: Instant | None = None
+    """When it became ready."""
 
 
 class JobState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -135,7 +137,9 @@ def job_after(job: JobState, fact: JobFact, at: Instant) -> JobState:
         case JobInitiated() | JobStarted() | JobCompleted() | JobFailed():
             after = _after_execution(job, fact, at)
         case JobLockQueued():
-            pending = Pending(catalyst=fact.catalyst, parameters=fact.parameters, by_hand=fact.by_hand)
+            pending = Pending(
+                catalyst=fact.catalyst, parameters=fact.parameters, by_hand=fact.by_hand, since=at
+            )
             after = replace(
                 job, status=JobStatus.LOCK_QUEUED, skipped=False, pending=pending, lock_ticket=fact.ticket
             )
@@ -203,7 +207,7 @@ def _after_waiting(job: JobState, fact: _WaitingFact, at: Instant) -> JobState:
         case JobReleased():
             after = replace(job, status=JobStatus.WAITING, pending=None)
         case InitiationKept(catalyst=catalyst):
-            after = replace(job, pending=Pending(catalyst=catalyst))
+            after = replace(job, pending=Pending(catalyst=catalyst, since=at))
         case InitiationDropped():
             after = replace(job, pending=None)
         case JobSkipped():

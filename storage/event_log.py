@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from ..domain.facts import Recorded
+from ..domain.facts import Fact, Recorded
 from ..domain.instants import Instant
 from .mapper import FactMapper
 from .reader import Reader
@@ -38,6 +38,16 @@ class EventLog:
         decode = self._mapper.decode
         rows = self._reader.rows_of(statement, parameters)
         return [decode(stream, position, topic, state) for position, topic, state in rows]
+
+    def streams_begun_by(self, fact: type[Fact]) -> list[UUID]:
+        """The streams whose first fact is of that kind."""
+        rows = self._reader.rows(
+            "SELECT originator_id FROM stored_events "
+            "WHERE originator_version = 1 AND topic >= ? AND topic < ? ORDER BY topic, originator_id",
+            f"{fact.__name__}:",
+            f"{fact.__name__};",
+        )
+        return [self._reader.stream(key) for (key,) in rows]
 
     def last_position(self, stream: UUID) -> int:
         """The position of the newest fact; 0 for a log that does not exist."""

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from eventsourcing.domain import EventSourcingError
 
-from ..domain.facts import Recorded
+from ..domain.facts import Fact, Recorded
 from ..domain.instants import Instant
 from . import inbox
 from .committer import Committer, Committing
@@ -160,6 +160,10 @@ class Ledger:
     ) -> list[Recorded]:
         """The facts at the positions after one and up to another, in order."""
         return self._log.facts(stream, after, until, limit)
+
+    def streams_begun_by(self, fact: type[Fact]) -> list[UUID]:
+        """The streams whose first fact is of that kind: what a stream is shows in how it begins."""
+        return self._log.streams_begun_by(fact)
 
     def last_position(self, stream: UUID) -> int:
         """The position of a stream's newest fact; 0 when it has none."""

@@ -1,7 +1,7 @@
 """The tables beside the event store, and the version of them all.
 
-``stored_events`` and ``stored_snapshots`` are the event store library's own; the rest is here. Of the rest,
-``instances`` and ``plans`` can be made anew from the log.
+``stored_events`` and ``stored_snapshots`` are the event store library's own, but for an index; the rest is
+here. Of it, ``instances`` and ``plans`` can be made anew from the log.
 """
 
 from collections.abc import Mapping, Sequence
@@ -86,6 +86,9 @@ _TABLES = (
         created_at BIGINT NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS tokens_of_user ON tokens (user_name)",
     "CREATE TABLE IF NOT EXISTS accounts_version (version BIGINT NOT NULL)",
+    # what a stream is shows in its first fact
+    """CREATE INDEX IF NOT EXISTS first_facts ON stored_events (topic, originator_id)
+        WHERE originator_version = 1""",
 )
 
 

@@ -52,6 +52,12 @@ class ActiveInstances:
         with self._lock:
             return [each.instance_id for each in self._by_id.values() if each.plan == plan]
 
+    def plan_of(self, instance_id: UUID) -> str | None:
+        """The plan that an active instance is a run of; ``None`` if it is not active."""
+        with self._lock:
+            found = self._by_id.get(instance_id)
+        return None if found is None else found.plan
+
     def all(self) -> list[ActiveInstance]:
         """Every active instance, oldest first."""
         with self._lock:

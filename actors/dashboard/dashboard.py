@@ -20,11 +20,13 @@ from ...domain.decide import preview_dependants
 from ...domain.facts import PlanPushed, Recorded
 from ...domain.instance import InstanceState
 from ...domain.instants import Instant
+from ...domain.lock_group import LockGroup
+from ...domain.locks import reset
 from ...domain.messages import DryRun, ProcessEvent
 from ...domain.plan import JobPlan
 from ...domain.plan_log import PlanState, plan_stream
 from ...domain.validation import Problem, validate
-from ...storage.records import Inbound, InboxEntry, InstanceRow, Page, PlanRow
+from ...storage.records import Change, Inbound, InboxEntry, InstanceRow, Page, PlanRow
 from ..timers import Clock
 from .active_instances import ActiveInstance, ActiveInstances
 from .agents import Agents, AgentView
@@ -458,6 +460,37 @@ class Dashboard:
         if transport is None:
             raise AgentUnreachable(f"agent {unit.job.agent} has not announced itself yet")
         return transport.output(state.initiation_id(number), stream, offset, limit)
+
+    # --- locks ----------------------------------------------------------------------------------------------
+
+    def locks(self) -> list[LockGroup]:
+        """The job locks of every environment group: who holds them, who waits."""
+        return self._locks.all()
+
+    def plan_of(self, instance_id: UUID) -> str | None:
+        """The plan that an active instance is a run of; ``None`` if it is not active."""
+        return self._active.plan_of(instance_id)
+
+    def locks_of(self, environment_group: str | None) -> LockGroup | None:
+        """The job locks of one environment group; ``None`` when it has none."""
+        return self._locks.read(environment_group)
+
+    def reset_lock(self, environment_group: str | None, lock: str, origin: Origin) -> tuple[Recorded, ...]:
+        """Take a lock from all that hold it, although they may still run, and give it to those that wait.
+
+        Raises ``UnknownName``.
+        """
+        with self._locks.held(environment_group) as held:
+            if held.state is None or lock not in held.state.locks:
+                group = environment_group or "(none)"
+                raise UnknownName(f"environment group {group} has no lock {lock}")
+            step = reset(held.state, lock, at=self.clock(), cause=origin.cause("ResetLock"))
+            held.take(step.state, step.facts, step.granted)
+            self.ledger.save(
+                Change(appends=held.appends(), inbound=held.inbound(), snapshots=held.snapshots())
+            )
+            held.saved = True
+            return step.facts
 
     # --- dead letters ---------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from uuid import UUID
 import msgspec
 
 from ...domain.commands import GrantLock
-from ...domain.facts import Recorded
-from ...domain.lock_group import Claim, LockGroup, evolve_locks, lock_stream
+from ...domain.facts import LockDefined, Recorded
+from ...domain.lock_group import Claim, LockGroup, evolve_locks, group_key, lock_stream
 from ...domain.lock_snapshots import freeze_locks, thaw_locks
 from ...storage.ledger import Ledger
 from ...storage.records import Append, Inbound, Snapshot
@@ -93,7 +93,11 @@ class LockGroups:
         What was decided and not stored is forgotten, and so is what was read before: the storing may have
         failed because somebody else has written.
         """
-        stream = lock_stream(environment_group)
+        with self._held(lock_stream(environment_group)) as held:
+            yield held
+
+    @contextmanager
+    def _held(self, stream: UUID) -> Iterator[HeldLocks]:
         group = self._group(stream)
         with group.lock:
             if not group.loaded:
@@ -107,7 +111,16 @@ class LockGroups:
 
     def read(self, environment_group: str | None) -> LockGroup | None:
         """The locks of a group as they are stored; ``None`` for a group without any."""
-        with self.held(environment_group) as held:
+        return self._read(lock_stream(environment_group))
+
+    def all(self) -> list[LockGroup]:
+        """The locks of every group that has any, those of no environment group first, then by name."""
+        streams = self._ledger.streams_begun_by(LockDefined)
+        found = [state for stream in streams if (state := self._read(stream)) is not None]
+        return sorted(found, key=lambda state: group_key(state.environment_group) or "")
+
+    def _read(self, stream: UUID) -> LockGroup | None:
+        with self._held(stream) as held:
             return held.state
 
     def _group(self, stream: UUID) -> _Group:

@@ -12,10 +12,11 @@ from msgspec import UNSET, UnsetType
 from ...domain.facts import Cause, Recorded
 from ...domain.instance import InstanceState
 from ...domain.instants import Instant, rfc3339
+from ...domain.job_state import JobState
 from ...domain.permissions import permitted
 from ...domain.plan import job_kind
 from ...domain.status import JobStatus
-from ...domain.topology import Unit
+from ...domain.topology import LockUse, Unit
 
 _LATEST: Instant = 253_402_300_799_999
 """The last millisecond that RFC 3339 can write, at the end of the year 9999."""
@@ -29,6 +30,16 @@ def written(at: Instant) -> str:
 def written_if_known(at: Instant | None) -> str | None:
     """As ``written``, and ``None`` for what has not happened."""
     return None if at is None else written(at)
+
+
+class JobLockView(msgspec.Struct, frozen=True, kw_only=True):
+    """The lock that a job takes part in."""
+
+    name: str
+    count: int
+    """How much of it the job takes."""
+    holds: bool
+    waiting_since: str | None
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +63,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     details: str | None
     permitted: tuple[str, ...]
     """The commands that it accepts now."""
+    lock: JobLockView | UnsetType = UNSET
+    """Only of a job that takes part in one."""
 
 
 class ContextView(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,6 +205,18 @@ def job_view(state: InstanceState, unit: Unit) -> JobView:
         pid=job.pid,
         details=job.details,
         permitted=permitted(state, unit),
+        lock=UNSET if unit.lock is None else _lock_view(unit.lock, job),
+    )
+
+
+def _lock_view(use: LockUse, job: JobState) -> JobLockView:
+    queued = job.status is JobStatus.LOCK_QUEUED
+    since = None if job.pending is None or not queued else job.pending.since
+    return JobLockView(
+        name=use.lock.name,
+        count=use.count,
+        holds=bool(job.lock_ticket) and not queued,
+        waiting_since=written_if_known(since),
     )
 
 

@@ -140,6 +140,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[str, ...] = ()
 
 
+class PlanVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the list of a plan's versions."""
+
+    version: int
+    pushed_at: str | None = None
+    pushed_by: str | None = None
+    command: str | None = None
+    reason: str | None = None
+
+
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """A page of a list, and where the next one begins."""
 

@@ -45,7 +45,16 @@ def push(client: "Client", *, file: Path, dry_run: bool, as_json: bool) -> None:
     for warning in document.get("warnings", ()):
         place = warning.get("place")
         click.echo(render.clean(f"warning: {f'{place}: ' if place else ''}{warning['detail']}"), err=True)
+    if dry_run:
+        _echo_changes(document.get("changes", ()))
     click.echo(render.clean(_pushed(document, dry_run=dry_run)))
+
+
+def _echo_changes(documents: list[Any]) -> None:
+    from . import plan_changes
+
+    for line in plan_changes.lines(documents):
+        click.echo(render.clean(line))
 
 
 def _pushed(document: dict[str, Any], *, dry_run: bool) -> str:
@@ -106,6 +115,53 @@ def show(client: "Client", *, name: str, version: int | None, as_json: bool) -> 
     )
     for text in _outline(shown):
         click.echo(render.clean(text))
+
+
+@plan.command()
+@click.argument("name")
+@as_json_option
+@talks_to_dashboard
+def versions(client: "Client", *, name: str, as_json: bool) -> None:
+    """List the versions of a plan, the newest first: who made each, when and why."""
+    from .client import segment
+
+    items = client.everything(f"/plans/{segment(name)}/versions")
+    if as_json:
+        render.as_json(items)
+        return
+    rows = [answers.read(answers.PlanVersion, item) for item in items]
+    render.table(
+        ("version", "pushed", "by", "order", "reason"),
+        (
+            (r.version, render.moment(r.pushed_at), r.pushed_by or "", r.command or "", r.reason or "")
+            for r in rows
+        ),
+        empty="No version.",
+    )
+
+
+@plan.command()
+@click.argument("name")
+@click.option("--from", "older", type=click.IntRange(1), help="The one before the other, if not given.")
+@click.option("--to", "newer", type=click.IntRange(1), help="The newest, if not given.")
+@as_json_option
+@talks_to_dashboard
+def diff(client: "Client", *, name: str, older: int | None, newer: int | None, as_json: bool) -> None:
+    """Tell what changed between two versions of a plan.
+
+    To see what a push would change, use `jobledger plan push --dry-run FILE`.
+    """
+    from .client import segment
+
+    document = client.get(f"/plans/{segment(name)}/diff", **{"from": older, "to": newer})
+    if as_json:
+        render.as_json(document)
+        return
+    _echo_changes(document["changes"])
+    if not document["changes"]:
+        click.echo(
+            render.clean(f"{name}: nothing changed from version {document['from']} to {document['to']}")
+        )
 
 
 @plan.command()

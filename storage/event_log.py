@@ -7,7 +7,7 @@ from ..domain.facts import Fact, Recorded
 from ..domain.instants import Instant
 from .mapper import FactMapper
 from .reader import Reader
-from .records import Logged, Snapshot
+from .records import FactHeader, Logged, Snapshot
 
 _SNAPSHOT_TOPIC = "State:"
 _AT_ONCE = 500
@@ -48,6 +48,29 @@ class EventLog:
             f"{fact.__name__};",
         )
         return [self._reader.stream(key) for (key,) in rows]
+
+    def facts_of(
+        self, stream: UUID, kind: type[Fact], skip: int, limit: int, *, newest_first: bool
+    ) -> list[Recorded]:
+        """Facts of one kind; no others are read."""
+        rows = self._reader.rows_of(
+            "SELECT originator_version, topic, state FROM stored_events "  # noqa: S608  one of two words
+            "WHERE originator_id = ? AND topic LIKE ? "
+            f"ORDER BY originator_version {'DESC' if newest_first else 'ASC'} LIMIT ? OFFSET ?",
+            (self._reader.key(stream), f"{kind.__name__}:%", limit, skip),
+        )
+        return [self._mapper.decode(stream, position, topic, state) for position, topic, state in rows]
+
+    def headers_of(self, stream: UUID, kind: type[Fact]) -> list[FactHeader]:
+        """When and why each fact of one kind was recorded, in order."""
+        rows = self._reader.rows(
+            "SELECT originator_version, state FROM stored_events "
+            "WHERE originator_id = ? AND topic LIKE ? ORDER BY originator_version",
+            self._reader.key(stream),
+            f"{kind.__name__}:%",
+        )
+        headers = ((position, *self._mapper.header(state)) for position, state in rows)
+        return [FactHeader(position=position, at=at, cause=cause) for position, at, cause in headers]
 
     def last_position(self, stream: UUID) -> int:
         """The position of the newest fact; 0 for a log that does not exist."""

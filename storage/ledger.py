@@ -28,6 +28,7 @@ from .rebuild import Rebuild
 from .records import (
     AgentRow,
     Change,
+    FactHeader,
     Inbound,
     InboxEntry,
     InstanceRow,
@@ -164,6 +165,22 @@ class Ledger:
     def streams_begun_by(self, fact: type[Fact]) -> list[UUID]:
         """The streams whose first fact is of that kind: what a stream is shows in how it begins."""
         return self._log.streams_begun_by(fact)
+
+    def facts_of(
+        self,
+        stream: UUID,
+        kind: type[Fact],
+        *,
+        skip: int = 0,
+        limit: int = 1,
+        newest_first: bool = False,
+    ) -> list[Recorded]:
+        """Facts of one kind, which alone are read, the oldest first unless told otherwise."""
+        return self._log.facts_of(stream, kind, skip, limit, newest_first=newest_first)
+
+    def headers_of(self, stream: UUID, kind: type[Fact]) -> list[FactHeader]:
+        """When and why each fact of one kind was recorded, in order."""
+        return self._log.headers_of(stream, kind)
 
     def last_position(self, stream: UUID) -> int:
         """The position of a stream's newest fact; 0 when it has none."""

@@ -48,7 +48,13 @@ class _Instant(msgspec.Struct, frozen=True, array_like=True):
     at: Instant
 
 
+class _Header(msgspec.Struct, frozen=True, array_like=True):
+    at: Instant
+    cause: Cause
+
+
 _decode_instant = msgspec.msgpack.Decoder(_Instant).decode
+_decode_header = msgspec.msgpack.Decoder(_Header).decode
 _decode_plain = msgspec.msgpack.Decoder(_PlainState).decode
 
 
@@ -101,6 +107,11 @@ class FactMapper(Mapper[UUID]):
     def instant(self, state: bytes) -> Instant:
         """When the fact of a row was recorded, without reading the rest of it."""
         return _decode_instant(state).at
+
+    def header(self, state: bytes) -> tuple[Instant, Cause]:
+        """When and why the fact of a row was recorded, without reading the fact."""
+        header = _decode_header(state)
+        return header.at, header.cause
 
     def to_stored_event(self, domain_event: Any) -> StoredEvent:
         """The row as the event store library has it."""

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.persistence import IntegrityError
 
-from ..domain.facts import Recorded
+from ..domain.facts import Cause, Recorded
 from ..domain.instants import Instant
 
 ItemT = TypeVar("ItemT")
@@ -61,6 +61,14 @@ class InboxEntry(Inbound, frozen=True, kw_only=True):
 
 
 # --- hop 2: the log of facts --------------------------------------------------------------------------------
+
+
+class FactHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """When and why a fact was recorded, without the fact."""
+
+    position: int
+    at: Instant
+    cause: Cause
 
 
 class Append(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,13 +17,14 @@ import structlog
 from ...domain.audit import AuditRow, audit
 from ...domain.commands import CloseWindow, Command, FireDependants, Refused
 from ...domain.decide import preview_dependants
-from ...domain.facts import PlanPushed, Recorded
+from ...domain.facts import Recorded
 from ...domain.instance import InstanceState
 from ...domain.instants import Instant
 from ...domain.lock_group import LockGroup
 from ...domain.locks import reset
 from ...domain.messages import DryRun, ProcessEvent
 from ...domain.plan import JobPlan
+from ...domain.plan_diff import PlanChange, version_changes
 from ...domain.plan_log import PlanState, plan_stream
 from ...domain.validation import Problem, validate
 from ...storage.records import Change, Inbound, InboxEntry, InstanceRow, Page, PlanRow
@@ -50,6 +51,7 @@ from .lock_groups import LockGroups
 from .orders import Orders
 from .origin import CLOCK, Origin
 from .plan_actor import PlanActor, PlanMessage, PlanSurroundings, Push, ReadPlan, StartDue, StartNow
+from .plan_versions import PlanVersion, PlanVersions, VersionRow
 from .ports import AgentRefused, AgentTransport, AgentUnreachable
 from .surroundings import Surroundings
 from .topologies import Topologies
@@ -96,17 +98,8 @@ class Pushed(msgspec.Struct, frozen=True, kw_only=True):
     created: bool
     changed: bool
     warnings: tuple[Problem, ...] = ()
-
-
-class PlanVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """One version of a plan with the documents it came in."""
-
-    name: str
-    version: int
-    plan: JobPlan
-    documents: dict[str, bytes]
-    pushed_at: Instant
-    pushed_by: str | None = None
+    changes: tuple[PlanChange, ...] = ()
+    """What is different from the version before; worked out for a preview only."""
 
 
 class Dashboard:
@@ -124,7 +117,8 @@ class Dashboard:
         self.clock = clock
         self.ready = False
         self.ledger = host.ledger(config.database_url, config.data_dir)
-        self._topologies = Topologies(self.ledger)
+        self._versions = PlanVersions(self.ledger)
+        self._topologies = Topologies(self._versions)
         self._logs = InstanceLog(self.ledger, self._topologies)
         self._active = ActiveInstances(self._topologies)
         self._locks = LockGroups(self.ledger)
@@ -274,8 +268,14 @@ class Dashboard:
         except UnknownName:
             return Pushed(name=plan.name, version=1, created=True, changed=True, warnings=warnings)
         changed = (state.plan, state.documents) != (plan, documents)
-        version = state.version + changed
-        return Pushed(name=plan.name, version=version, created=False, changed=changed, warnings=warnings)
+        return Pushed(
+            name=plan.name,
+            version=state.version + changed,
+            created=False,
+            changed=changed,
+            warnings=warnings,
+            changes=tuple(version_changes(state.plan, state.documents, plan, documents)),
+        )
 
     def push_plan(self, plan: JobPlan, documents: dict[str, bytes], origin: Origin) -> Pushed:
         """Make this the newest version of the plan; raises ``PlanInvalid`` and then stores nothing."""
@@ -295,22 +295,16 @@ class Dashboard:
 
     def plan(self, name: str, version: int | None = None) -> PlanVersion:
         """A version of a plan, the newest by default; raises ``UnknownName``."""
-        found = None
-        for recorded in self.ledger.facts(plan_stream(name)):
-            fact = recorded.fact
-            if isinstance(fact, PlanPushed) and version in {None, fact.version}:
-                found = PlanVersion(
-                    name=name,
-                    version=fact.version,
-                    plan=fact.plan,
-                    documents=fact.documents,
-                    pushed_at=recorded.at,
-                    pushed_by=recorded.cause.by,
-                )
-        if found is None:
-            what = f"there is no plan {name}" if version is None else f"plan {name} has no version {version}"
-            raise UnknownName(what)
-        return found
+        return self._versions.find(name, version)
+
+    def plan_versions(self, name: str) -> list[VersionRow]:
+        """Every version of a plan, oldest first; raises ``UnknownName``."""
+        return self._versions.all(name)
+
+    def plan_changes(self, name: str, older: int, newer: int) -> list[PlanChange]:
+        """What changed from one version of a plan to another; raises ``UnknownName``."""
+        before, after = self._versions.find(name, older), self._versions.find(name, newer)
+        return version_changes(before.plan, before.documents, after.plan, after.documents)
 
     def _plan_state(self, name: str) -> PlanState:
         state: PlanState = self._ask_plan(name, ReadPlan())
@@ -602,4 +596,4 @@ class Dashboard:
             self._timers.set(("start", plan), at, lambda: self._plan_actor(plan).tell(StartDue()))
 
 
-__all__ = ["AgentRefused", "Dashboard", "DashboardConfig", "PlanInvalid", "PlanVersion", "Pushed"]
+__all__ = ["AgentRefused", "Dashboard", "DashboardConfig", "PlanInvalid", "Pushed"]

@@ -3,11 +3,8 @@
 import threading
 from collections import OrderedDict
 
-from ...domain.facts import PlanPushed
-from ...domain.plan_log import plan_stream
 from ...domain.topology import Topology
-from ...storage.ledger import Ledger
-from .errors import UnknownName
+from .plan_versions import PlanVersions
 
 _KEPT = 256
 """Compiled versions that are kept when nothing else holds them."""
@@ -16,8 +13,8 @@ _KEPT = 256
 class Topologies:
     """Finds the compiled form of a plan's version, from the plan's log when it is not at hand."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, versions: PlanVersions) -> None:
+        self._versions = versions
         self._lock = threading.Lock()
         self._compiled: OrderedDict[tuple[str, int], Topology] = OrderedDict()
 
@@ -29,16 +26,9 @@ class Topologies:
             if found is not None:
                 self._compiled.move_to_end(key)
                 return found
-        topology = Topology(self.version(plan, version).plan)
+        topology = Topology(self._versions.find(plan, version).plan)
         with self._lock:
             topology = self._compiled.setdefault(key, topology)
             while len(self._compiled) > _KEPT:
                 self._compiled.popitem(last=False)
         return topology
-
-    def version(self, plan: str, version: int) -> PlanPushed:
-        """The push of a version, as its fact has it; raises ``UnknownName``."""
-        for recorded in self._ledger.facts(plan_stream(plan)):
-            if isinstance(recorded.fact, PlanPushed) and recorded.fact.version == version:
-                return recorded.fact
-        raise UnknownName(f"plan {plan} has no version {version}")

@@ -27,6 +27,7 @@ from . import (
     jobs,
     locks,
     openapi,
+    plan_versions,
     plans,
 )
 from .auth import Authentication
@@ -46,7 +47,19 @@ Responder = Callable[..., None]
 
 def routes_of(services: Services) -> tuple[Route[Any, Any], ...]:
     """Every service that is built, the description of them all included."""
-    modules = (health, events, plans, instances, jobs, locks, agents, dead_letters, actors, compatible)
+    modules = (
+        health,
+        events,
+        plans,
+        plan_versions,
+        instances,
+        jobs,
+        locks,
+        agents,
+        dead_letters,
+        actors,
+        compatible,
+    )
     rows = tuple(row for module in modules for row in module.routes(services))
     return (*rows, openapi.route_of(rows, __version__))
 

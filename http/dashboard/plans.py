@@ -3,9 +3,11 @@
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
-from ...actors.dashboard.dashboard import PlanInvalid, PlanVersion, Pushed
-from ...domain.plan import JobPlan
+from ...actors.dashboard.dashboard import PlanInvalid, Pushed
+from ...actors.dashboard.plan_versions import PlanVersion
+from ...domain.plan_diff import PlanChange
 from ...domain.problems import Problem
 from ..wire.bundles import Bundle, write_tokenised_zip, write_zip
 from ..wire.documents import WireError
@@ -32,6 +34,8 @@ class PushAnswer(msgspec.Struct, frozen=True, kw_only=True):
     created: bool
     changed: bool
     warnings: tuple[Warned, ...]
+    changes: tuple[PlanChange, ...] | UnsetType = UNSET
+    """What would be different from the version before; told when nothing is pushed."""
 
 
 class PlanItem(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,19 +53,6 @@ class PlanList(msgspec.Struct, frozen=True):
 
     items: tuple[PlanItem, ...]
     next: str | None = None
-
-
-class PlanAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A version of a plan."""
-
-    name: str
-    version: int
-    disabled: bool
-    pushed_at: str
-    pushed_by: str | None
-    agents: tuple[str, ...]
-    plan: JobPlan
-    """In our own words."""
 
 
 class Plans:
@@ -86,7 +77,7 @@ class Plans:
         except PlanInvalid as error:
             raise refused_plan(error.problems, status=422) from error
         status = 201 if pushed.created and not call.query.dry_run else 200
-        return Answer(_push_answer(pushed, upload.warnings), status=status)
+        return Answer(_push_answer(pushed, upload.warnings, dry_run=call.query.dry_run), status=status)
 
     def provision(self, call: Call[Bundle | Flawed, AnyQuery]) -> Answer:
         """The same, from an existing client."""
@@ -121,14 +112,6 @@ class Plans:
         )
         return Answer(PlanList(items))
 
-    def show(self, call: Call[None, NoQuery]) -> Answer:
-        """The newest version."""
-        return Answer(_plan_answer(self._version(call, call.path["name"])))
-
-    def show_version(self, call: Call[None, NoQuery]) -> Answer:
-        """One version."""
-        return Answer(_plan_answer(self._version(call, call.path["name"], call.path["n"])))
-
     def export(self, call: Call[None, AnyQuery]) -> Answer:
         """The newest version as a bundle."""
         version = self._version(call, call.path["plan"])
@@ -151,25 +134,14 @@ def _zip(content: bytes) -> Answer:
     return Answer(content, media=ZIP, headers={"Content-Disposition": "attachment"})
 
 
-def _push_answer(pushed: Pushed, read_with: tuple[Problem, ...]) -> PushAnswer:
+def _push_answer(pushed: Pushed, read_with: tuple[Problem, ...], *, dry_run: bool) -> PushAnswer:
     return PushAnswer(
         name=pushed.name,
         version=pushed.version,
         created=pushed.created,
         changed=pushed.changed,
         warnings=tuple(warned(each) for each in (*read_with, *pushed.warnings)),
-    )
-
-
-def _plan_answer(version: PlanVersion) -> PlanAnswer:
-    return PlanAnswer(
-        name=version.name,
-        version=version.version,
-        disabled=version.plan.disabled,
-        pushed_at=written(version.pushed_at),
-        pushed_by=version.pushed_by,
-        agents=version.plan.agents(),
-        plan=version.plan,
+        changes=pushed.changes if dry_run else UNSET,
     )
 
 
@@ -200,28 +172,6 @@ def routes(services: Services) -> tuple[Route[Any, Any], ...]:
             body=NO_BODY,
             query=NoQuery,
             answers={200: PlanList},
-        ),
-        Route(
-            method="GET",
-            path=one,
-            name="show_plan",
-            summary="Show the newest version of a plan",
-            access=Access.READ,
-            handle=plans.show,
-            body=NO_BODY,
-            query=NoQuery,
-            answers={200: PlanAnswer},
-        ),
-        Route(
-            method="GET",
-            path=f"{one}/versions/{{n:int(min=1,max=2147483647)}}",
-            name="show_plan_version",
-            summary="Show a version of a plan",
-            access=Access.READ,
-            handle=plans.show_version,
-            body=NO_BODY,
-            query=NoQuery,
-            answers={200: PlanAnswer},
         ),
         Route(
             method="PUT",

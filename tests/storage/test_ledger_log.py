@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from eventsourcing.persistence import EventStore, IntegrityError
-from jobledger.domain.facts import Recorded
+from jobledger.domain.facts import InstanceStarted, PlanPushed, Recorded
 from jobledger.storage.ledger import Ledger
 from jobledger.storage.mapper import FactMapper
 from jobledger.storage.postgres_engine import _PostgresTransaction
@@ -283,3 +283,22 @@ def test_an_answer_is_kept_with_its_change_and_the_first_one_stays(bench: Ledger
     reopened.remember("third", "digest", b"")
     assert reopened.forget_answers(before=bench.now) == 2
     assert (reopened.answer("key"), reopened.answer("third")) == (None, ("digest", b""))
+
+
+def test_facts_of_one_kind_are_read_without_the_others(ledger: Ledger) -> None:
+    stream = uuid4()
+    facts = (recorded(stream, 1, started(), at=7), *append(stream, 1, 4).facts)
+    ledger.save(Change(appends=(Append(stream=stream, expected=0, facts=facts),)))
+    kind = type(facts[1].fact)
+    own = [each for each in facts if isinstance(each.fact, kind)]
+    assert ledger.facts_of(stream, kind, limit=9) == own
+    assert ledger.facts_of(stream, kind, skip=1) == own[1:2]
+    assert ledger.facts_of(stream, kind, newest_first=True) == own[-1:]
+    assert ledger.facts_of(stream, kind, skip=9) == []
+    assert ledger.facts_of(stream, InstanceStarted) == [facts[0]]
+    assert ledger.facts_of(stream, PlanPushed) == []
+    assert ledger.facts_of(uuid4(), kind) == []
+    headers = ledger.headers_of(stream, kind)
+    assert [(each.position, each.at, each.cause) for each in headers] == [
+        (each.position, each.at, each.cause) for each in own
+    ]

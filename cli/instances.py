@@ -29,6 +29,19 @@ def instance() -> None:
 @parameter_option
 @click.option("--run-until-ended", is_flag=True, help="Its time to live does not end it; you do.")
 @click.option("--dry-run", is_flag=True, help="Agents report outcomes without running any command.")
+@click.option(
+    "--dry-run-seconds",
+    type=click.FloatRange(0, 7 * 24 * 3600),
+    nargs=2,
+    metavar="LEAST MOST",
+    help="How long commands seem to run.",
+)
+@click.option(
+    "--dry-run-errors", type=click.FloatRange(0, 100), metavar="PERCENT", help="How many seem to fail."
+)
+@click.option(
+    "--dry-run-fails", metavar="JOB", multiple=True, help="A job that seems to fail; repeat it for more."
+)
 @click.option("--reason", metavar="TEXT", help="Why; kept in its log.")
 @as_json_option
 @talks_to_dashboard
@@ -39,13 +52,21 @@ def start(
     parameters: dict[str, str],
     run_until_ended: bool,
     dry_run: bool,
+    dry_run_seconds: tuple[float, float] | None,
+    dry_run_errors: float | None,
+    dry_run_fails: tuple[str, ...],
     reason: str | None,
     as_json: bool,
 ) -> None:
     """Start an instance of PLAN now and print its id."""
     from .client import segment
 
-    body: dict[str, Any] = {"parameters": parameters, "run_until_ended": run_until_ended, "dry_run": dry_run}
+    pretends = _pretends(dry_run_seconds, dry_run_errors, dry_run_fails)
+    body: dict[str, Any] = {
+        "parameters": parameters,
+        "run_until_ended": run_until_ended,
+        "dry_run": pretends or dry_run,
+    }
     if reason is not None:
         body["reason"] = reason
     document = client.post(f"/plans/{segment(plan)}/instances", body)
@@ -53,6 +74,20 @@ def start(
         render.as_json(document)
     else:
         click.echo(document["instance_id"])
+
+
+def _pretends(
+    seconds: tuple[float, float] | None, error_percentage: float | None, fails: tuple[str, ...]
+) -> dict[str, Any]:
+    """How agents are to pretend, in the words of the API; nothing if nothing was said."""
+    pretends: dict[str, Any] = {}
+    if seconds is not None:
+        pretends |= {"min_ms": round(min(seconds) * 1000), "max_ms": round(max(seconds) * 1000)}
+    if error_percentage is not None:
+        pretends["error_percentage"] = error_percentage
+    if fails:
+        pretends["jobs_in_error"] = list(fails)
+    return pretends
 
 
 @instance.command("list")

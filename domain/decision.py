@@ -161,7 +161,7 @@ class Decision:
                 parameters=parameters_for(state.topology, unit, state.set_for(unit), how.parameters),
                 catalyst=how.catalyst,
                 by_hand=how.by_hand,
-                dry_run=state.dry_run,
+                dry_run=None if state.dry_run is None else state.dry_run.of(unit.identifier),
                 lock_ticket=lock_ticket,
             )
         )

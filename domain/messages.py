@@ -7,6 +7,7 @@ at the edge.
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 from .instants import Instant
 from .plan import CommandJob, FileJob, JobIdentifier, ScheduleJob
@@ -82,6 +83,12 @@ class DryRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=F
     max_ms: int = 0
     error_percentage: float = 0.0
     error: bool = False
+    jobs_in_error: tuple[JobIdentifier, ...] = ()
+    """Those that fail whatever else is said."""
+
+    def of(self, job: JobIdentifier) -> "DryRun":
+        """How this one job is pretended to run."""
+        return replace(self, error=self.error or job in self.jobs_in_error, jobs_in_error=())
 
 
 class Initiation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):

@@ -45,6 +45,8 @@ class DryRunBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_ms: Milliseconds = 0
     error_percentage: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.0
     error: bool = False
+    jobs_in_error: tuple[str, ...] = ()
+    """Identifiers of jobs that fail whatever else is said."""
 
 
 class StartBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -420,3 +420,17 @@ def test_every_error_of_a_refusal_is_printed_with_its_place(fake: FakeDashboard,
 def test_an_error_without_a_body_is_still_a_sentence(fake: FakeDashboard, run: Run) -> None:
     fake.on("GET", "/api/v1/instances", Reply(b"", 500))
     assert f"the dashboard at {fake.url} answered 500" in run("instance", "list").output
+
+
+def test_a_dry_run_is_described_on_the_command_line(fake: FakeDashboard, run: Run) -> None:
+    fake.on("POST", "/api/v1/plans/nightly/instances", Reply({"instance_id": INSTANCE_ID}, 201))
+    assert run("instance", "start", "nightly", "--dry-run").exit_code == 0
+    assert fake.last("POST").document["dry_run"] is True
+    options = ["--dry-run-seconds", "0.5", "2", "--dry-run-errors", "2.5", "--dry-run-fails", "host-load"]
+    assert run("instance", "start", "nightly", *options).exit_code == 0
+    assert fake.last("POST").document["dry_run"] == {
+        "min_ms": 500,
+        "max_ms": 2000,
+        "error_percentage": 2.5,
+        "jobs_in_error": ["host-load"],
+    }

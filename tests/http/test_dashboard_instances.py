@@ -341,3 +341,17 @@ def test_a_window_beyond_the_calendar_is_shown_as_its_end(dashboard: Served) -> 
     dashboard.push(plan)
 
     assert dashboard.shown(dashboard.start("eternal"))["ends_at"] == "9999-12-31T23:59:59.999Z"
+
+
+def test_the_jobs_that_are_named_fail_in_a_dry_run_and_no_others(dashboard: Served) -> None:
+    answer = dashboard.post(
+        "/api/v1/plans/nightly/instances", {"dry_run": {"max_ms": 5, "jobs_in_error": ["host-load"]}}
+    )
+    instance_id = answer.json["instance_id"]
+    for context, job in (("nightly", "host-load"), ("nightly checks", "host-check")):
+        dashboard.post(f"/api/v1/instances/{instance_id}/contexts/{context}/jobs/{job}/submit")
+
+    facts = dashboard.get(f"/api/v1/instances/{instance_id}/log").json["items"]
+
+    fails = {f["data"]["job"]: "error" in f["data"]["dry_run"] for f in facts if f["type"] == "JobInitiated"}
+    assert fails == {"host-load": True, "host-check": False}

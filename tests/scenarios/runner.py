@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from jobledger.domain.instants import Instant
@@ -97,7 +98,7 @@ class Play:
         told = [each for each in self._scenario.steps if isinstance(each, Tell)]
         begun_by_hand = {each.words[1] for each in told if each.words[0] == "begin"}
         opened = False
-        for step in self._scenario.steps:
+        for place, step in enumerate(self._scenario.steps):
             if isinstance(step, Tell) and not opened and step.words[0] not in {"clock", "agent"}:
                 opened = True
                 self._begin_by_themselves(begun_by_hand)
@@ -105,6 +106,7 @@ class Play:
             self.happenings.append(happening)
             try:
                 self._take(step, happening)
+                happening.wrong |= self._is_unexpected(place)
             except ScenarioMistake as mistake:
                 raise ScenarioMistake(f"{self._scenario.name}, line {step.number}: {mistake}") from mistake
         contradictions = self.stage.contradictions()
@@ -118,6 +120,15 @@ class Play:
                 self._move_clock(self.now + _STEP_MS)
                 self.stage.begin(Beginning(plan.name))
         self.cast.look()
+
+    def _is_unexpected(self, place: int) -> bool:
+        """Whether the step was refused and the story says nothing of that."""
+        if isinstance(self._scenario.steps[place], Expect):
+            return False
+        following = takewhile(lambda step: isinstance(step, Expect), self._scenario.steps[place + 1 :])
+        expected = {step.words[0] for step in following if isinstance(step, Expect)}
+        refused = self.refusal is not None and "refused" not in expected
+        return refused or (bool(self.problems) and "invalid" not in expected)
 
     def _take(self, step: Push | Tell | Expect, happening: Happening) -> None:
         if isinstance(step, Expect):
@@ -317,6 +328,15 @@ class Play:
             case _:
                 raise ScenarioMistake("write raise EVENT [group NAME]")
 
+    def _tell_reset_lock(self, words: tuple[str, ...]) -> None:
+        match words:
+            case ["reset-lock", name]:
+                self.stage.reset_lock(name, None)
+            case ["reset-lock", name, "group", group]:
+                self.stage.reset_lock(name, group)
+            case _:
+                raise ScenarioMistake("write reset-lock NAME [group GROUP]")
+
     def _tell_again(self, words: tuple[str, ...]) -> None:
         if not self._last:
             raise ScenarioMistake("nothing was reported before that could come again")
@@ -391,6 +411,7 @@ _TELLERS: dict[str, Callable[[Play, tuple[str, ...]], None]] = {
     "skip-fire": Play._tell_skip_fire,
     "raise": Play._tell_raise,
     "again": Play._tell_again,
+    "reset-lock": Play._tell_reset_lock,
     "preview": Play._tell_preview,
     **dict.fromkeys([*ON_JOBS, *ON_CONTEXTS, *ON_INSTANCES], Play._tell_command),
 }

@@ -14,6 +14,7 @@ from jobledger.domain.instants import Instant
 from jobledger.domain.messages import ProcessEvent
 from jobledger.domain.plan import JobPlan
 from jobledger.domain.snapshots import digest
+from jobledger.http.wire.lock_views import LockView, lock_views
 from jobledger.http.wire.views import FactView, InstanceView, fact_view, instance_view
 from scenario_agents import Order, StandInAgent
 from scenario_commands import domain_command
@@ -95,6 +96,11 @@ class ActorStage:
         )
         self._running.settle()
 
+    def reset_lock(self, name: str, group: str | None) -> None:
+        """Take it from all that hold it."""
+        self._running.dashboard.reset_lock(group, name, OPERATOR)
+        self._running.settle()
+
     def agent(self, name: str, *, compatible: bool = False) -> StandInAgent:
         """Its name is its URL."""
         agent = self._running.agents.setdefault(name, StandInAgent(name, self._running.orders))
@@ -125,6 +131,17 @@ class ActorStage:
         """From the log on disk."""
         facts = self._running.dashboard.log(UUID(instance_id), after=after, limit=1000)
         return [fact_view(each) for each in facts]
+
+    def missed_starts(self) -> list[str]:
+        """From the logs of the plans."""
+        return self._running.missed_starts()
+
+    def locks(self) -> list[LockView]:
+        """As the groups stand."""
+        dashboard = self._running.dashboard
+        return [
+            view for group in dashboard.locks() for view in lock_views(group, dashboard.plan_of, limit=1000)
+        ]
 
     def orders(self) -> list[Order]:
         """What the agents took note of."""

@@ -36,7 +36,10 @@ class Cast:
         """Those of the last step, with the label of their instance."""
         self.orders: list[Order] = []
         """What agents were told in the last step."""
+        self.missed: list[str] = []
+        """Why starts did not happen that were due in the last step."""
         self._heard = 0
+        self._missed = 0
 
     # --- looking --------------------------------------------------------------------------------------------
 
@@ -45,6 +48,7 @@ class Cast:
         self.before = dict(self.instances)
         self.facts = []
         self.orders = []
+        self.missed = []
 
     def look(self) -> None:
         """See what the last step led to."""
@@ -58,6 +62,9 @@ class Cast:
         orders = self._stage.orders()
         self.orders += orders[self._heard :]
         self._heard = len(orders)
+        missed = self._stage.missed_starts()
+        self.missed += missed[self._missed :]
+        self._missed = len(missed)
 
     def _label(self, view: InstanceView) -> str:
         label = self._labels.get(view.instance_id)
@@ -70,6 +77,8 @@ class Cast:
         """The facts of the last step, for a person to read."""
         for label, fact in self.facts:
             yield f"{label}: {fact.type} {in_short(fact.data)}".rstrip()
+        for reason in self.missed:
+            yield f"missed: {reason}"
 
     # --- names ----------------------------------------------------------------------------------------------
 

@@ -13,14 +13,19 @@ from jobledger.domain.facts import (
     Cause,
     GlobalEventRaised,
     InstanceDue,
+    InstanceStarted,
     JobInitiated,
     KillRequested,
     PlanFact,
     PlanPushed,
     Recorded,
+    StartSkipped,
 )
 from jobledger.domain.instance import InstanceState, replay
 from jobledger.domain.instants import Instant
+from jobledger.domain.lock_group import Claim, LockGroup, group_key, replay_locks
+from jobledger.domain.lock_snapshots import digest_of_locks
+from jobledger.domain.locks import define, reset
 from jobledger.domain.messages import Initiation, ProcessEvent, ProvisionedJobs, PublishedInstance
 from jobledger.domain.plan import CommandJob, EventJob, EventKind, JobPlan
 from jobledger.domain.plan_log import (
@@ -35,6 +40,7 @@ from jobledger.domain.plan_log import (
 from jobledger.domain.snapshots import digest
 from jobledger.domain.topology import Topology
 from jobledger.domain.validation import validate
+from jobledger.http.wire.lock_views import LockView, lock_views
 from jobledger.http.wire.views import FactView, InstanceView, fact_view, instance_view
 from msgspec.structs import replace
 from scenario_agents import Order, Orders, StandInAgent
@@ -52,9 +58,12 @@ class CoreStage:
         self._orders = Orders()
         self._agents: dict[str, StandInAgent] = {}
         self._plans: dict[str, PlanState] = {}
+        self._plan_log: list[Recorded] = []
         self._topologies: dict[tuple[str, int], Topology] = {}
         self._states: dict[UUID, InstanceState] = {}
         self._logs: dict[UUID, list[Recorded]] = {}
+        self._groups: dict[str | None, LockGroup] = {}
+        self._lock_logs: dict[str | None, list[Recorded]] = defaultdict(list)
         self._inbox: deque[tuple[UUID, commands.Command]] = deque()
         self._outbox: dict[str, deque[tuple[str, Recorded]]] = defaultdict(deque)
         self._positions = count(1)
@@ -74,6 +83,7 @@ class CoreStage:
         if (fact := push(before, plan, {})) is not None:
             self._record_plan(plan.name, fact, Cause(command="PlanPushed", by="olga"))
             self._topologies[plan.name, fact.version] = Topology(plan)
+            self._define_locks(plan)
         self._settle()
         return []
 
@@ -98,8 +108,7 @@ class CoreStage:
             dry_run=beginning.dry_run,
         )
         topology = self._topologies[beginning.plan, state.version]
-        cause = Cause(command="StartInstance", by="olga")
-        self._took(start(topology, instance_id=instance_id, fact=started, at=self._now, cause=cause))
+        self._start(topology, instance_id, started, "olga")
         self._settle()
         return None
 
@@ -130,10 +139,18 @@ class CoreStage:
         """To every active instance that has the event."""
         position = next(self._positions)
         for state in self._expecting(name):
-            if group is None or _folded(state.environment_group) == _folded(group):
+            if group is None or group_key(state.environment_group) == group_key(group):
                 self._inbox.append(
                     (state.instance_id, _occurred(state.instance_id, name, f"raised-{position}"))
                 )
+        self._settle()
+
+    def reset_lock(self, name: str, group: str | None) -> None:
+        """Give it to those that wait."""
+        step = reset(
+            self._groups[group_key(group)], name, at=self._now, cause=Cause(command="ResetLock", by="olga")
+        )
+        self._took_locks(group, step.state, step.facts, step.granted)
         self._settle()
 
     def agent(self, name: str, *, compatible: bool = False) -> StandInAgent:
@@ -161,6 +178,7 @@ class CoreStage:
             instance_id: replay(self._states[instance_id].topology, log)
             for instance_id, log in self._logs.items()
         }
+        self._groups = {group: replay_locks(log) for group, log in self._lock_logs.items() if log}
         self.set_clock(until)
 
     # --- what is shown --------------------------------------------------------------------------------------
@@ -173,13 +191,30 @@ class CoreStage:
         """From the log in memory."""
         return [fact_view(each) for each in self._logs[UUID(instance_id)][after:]]
 
+    def missed_starts(self) -> list[str]:
+        """From the logs of the plans."""
+        return [each.fact.reason for each in self._plan_log if isinstance(each.fact, StartSkipped)]
+
+    def locks(self) -> list[LockView]:
+        """As the groups stand."""
+        return [
+            view
+            for group in self._groups.values()
+            for view in lock_views(group, lambda each: self._states[each].plan, limit=1000)
+        ]
+
     def orders(self) -> list[Order]:
         """What the agents took note of."""
         return self._orders.all()
 
     def contradictions(self) -> list[str]:
         """Live state and replayed state, compared by digest."""
-        return [
+        locks = [
+            f"locks of group {group}: the log amounts to another state"
+            for group, state in self._groups.items()
+            if digest_of_locks(replay_locks(self._lock_logs[group])) != digest_of_locks(state)
+        ]
+        return locks + [
             f"instance {instance_id} of {state.plan}: the log amounts to another state"
             for instance_id, state in self._states.items()
             if digest(replay(state.topology, self._logs[instance_id])) != digest(state)
@@ -200,6 +235,7 @@ class CoreStage:
         before = self._plans.get(name)
         recorded = record(before, plan_stream(name), fact, at=self._now, cause=cause)
         self._plans[name] = evolve_plan(before, recorded)
+        self._plan_log.append(recorded)
         self._deliver(recorded)
 
     def _start_due(self, name: str) -> None:
@@ -210,13 +246,19 @@ class CoreStage:
             if isinstance(fact, InstanceDue):
                 started = instance_started(state, at=self._now, due_at=fact.due_at, parameters={})
                 topology = self._topologies[name, state.version]
-                cause = Cause(command="StartInstance", by="clock")
-                self._took(
-                    start(topology, instance_id=fact.instance_id, fact=started, at=self._now, cause=cause)
-                )
+                self._start(topology, fact.instance_id, started, "clock")
+
+    def _start(self, topology: Topology, instance_id: UUID, fact: InstanceStarted, by: str) -> None:
+        locks = self._groups.get(group_key(topology.plan.environment_group))
+        cause = Cause(command="StartInstance", by=by)
+        self._took(
+            start(topology, instance_id=instance_id, fact=fact, at=self._now, cause=cause, locks=locks)
+        )
 
     def _decide(self, instance_id: UUID, command: commands.Command, cause: Cause) -> commands.Refused | None:
-        answer = advance(self._states[instance_id], command, at=self._now, cause=cause)
+        state = self._states[instance_id]
+        locks = self._groups.get(group_key(state.environment_group))
+        answer = advance(state, command, at=self._now, cause=cause, locks=locks)
         if isinstance(answer, commands.Refused):
             return answer
         self._took(answer)
@@ -234,11 +276,35 @@ class CoreStage:
             if isinstance(event := recorded.fact, GlobalEventRaised):
                 raised += 1
                 for target in self._expecting(event.name):
-                    if _folded(target.environment_group) == _folded(event.environment_group):
+                    if group_key(target.environment_group) == group_key(event.environment_group):
                         occurred = _occurred(target.instance_id, event.name, f"{instance_id}/raised/{raised}")
                         self._inbox.append((target.instance_id, occurred))
+        self._took_locks(step.state.environment_group, step.locks, step.lock_facts, step.granted)
         if step.state.ended and before is not None and not before.ended:
             self._start_due(step.state.plan)
+
+    def _define_locks(self, plan: JobPlan) -> None:
+        group = plan.environment_group
+        locks = [lock for context in plan.root.walk() for lock in context.locks]
+        cause = Cause(command="PlanPushed", by="olga")
+        step = define(self._groups.get(group_key(group)), group, locks, at=self._now, cause=cause)
+        if step is not None:
+            self._took_locks(group, step.state, step.facts, step.granted)
+
+    def _took_locks(
+        self,
+        group: str | None,
+        state: LockGroup | None,
+        facts: tuple[Recorded, ...],
+        granted: tuple[Claim, ...],
+    ) -> None:
+        if state is None:
+            return
+        self._groups[group_key(group)] = state
+        self._lock_logs[group_key(group)].extend(facts)
+        for claim in granted:
+            grant = commands.GrantLock(ticket=claim.ticket, job=claim.job, context=claim.context)
+            self._inbox.append((claim.instance_id, grant))
 
     def _deliver(self, recorded: Recorded) -> None:
         for agent, _stream, _position, kind in deliveries([recorded]):
@@ -315,7 +381,3 @@ def _occurred(instance_id: UUID, name: str, event_id: str) -> commands.ReportEve
         agent=EventKind.GLOBAL.value, job=name, instance_id=str(instance_id), id=event_id, successful=True
     )
     return commands.ReportEvent(event=event)
-
-
-def _folded(group: str | None) -> str | None:
-    return group.casefold() if group else None

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from jobledger.domain.lock_group import group_key
+from jobledger.http.wire.lock_views import ClaimView
 from scenario_agents import Order
 from scenario_cast import Told, in_short
 from scenario_language import ScenarioMistake, dry_run_in, pairs_in
@@ -64,6 +66,9 @@ class Expectations:
 
     def _ended(self, words: list[str]) -> Iterator[tuple[str, str]]:
         yield self._reasons("InstanceEnded", words)
+
+    def _missed(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        yield " ".join(words), ", ".join(self._cast.missed) or "nothing"
 
     def _reasons(self, fact: str, words: list[str]) -> tuple[str, str]:
         found = sorted({str(each.data["reason"]) for _, each in self._cast.facts if each.type == fact})
@@ -167,6 +172,31 @@ class Expectations:
         told, rest = self._cast.told_at(words)
         expected = None if rest == ["not", "at", "all"] else dry_run_in(rest)[1]
         yield str(expected), str(self._latest(told).dry_run)
+
+    def _lock(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """``lock NAME [group GROUP] held by JOB, … waiting JOB, …``, the word ``nobody`` for none."""
+        name, group, rest = words[0], None, words[1:]
+        if rest[:1] == ["group"]:
+            group, rest = rest[1], rest[2:]
+        at = rest.index("waiting") if "waiting" in rest else len(rest)
+        view = next(
+            each
+            for each in self._play.stage.locks()
+            if each.name == name and group_key(each.environment_group) == group_key(group)
+        )
+        yield self._listed("held by", rest[2:at]), self._claims("held by", view.holders)
+        yield self._listed("waiting", rest[at + 1 :]), self._claims("waiting", view.waiting)
+
+    def _listed(self, what: str, words: list[str]) -> str:
+        told = [] if words == ["nobody"] else self._cast.several(words)
+        return f"{what} {', '.join(self._cast.shown(each) for each in told) or 'nobody'}"
+
+    def _claims(self, what: str, claims: tuple[ClaimView, ...]) -> str:
+        shown = []
+        for claim in claims:
+            label = self._cast.label_of(claim.instance_id)
+            shown.append(self._cast.shown(Told(label, self._cast.name_of(claim.job, label), claim.context)))
+        return f"{what} {', '.join(shown) or 'nobody'}"
 
     def _permits(self, words: list[str]) -> Iterator[tuple[str, str]]:
         told, rest = self._cast.told_at(words)

@@ -19,12 +19,14 @@ from jobledger.domain.plan import JobPlan
 from jobledger.http.agent_transport import HttpAgentTransport
 from jobledger.http.dashboard.app import Application
 from jobledger.http.dashboard.callers import Caller
+from jobledger.http.dashboard.locks import NO_GROUP
 from jobledger.http.dashboard.services import Services
 from jobledger.http.serving import HttpServer
 from jobledger.http.wire.bundles import write_zip
 from jobledger.http.wire.documents import decode
 from jobledger.http.wire.initiations import decode_initiation, initiation_in
 from jobledger.http.wire.instances import decode_instance
+from jobledger.http.wire.lock_views import LockView
 from jobledger.http.wire.process_events import encode_process_event
 from jobledger.http.wire.provision import decode_provision
 from jobledger.http.wire.views import FactView, InstanceView
@@ -114,6 +116,13 @@ class HttpStage:
         assert answer[0] == 200, answer
         self._running.settle()
 
+    def reset_lock(self, name: str, group: str | None) -> None:
+        """On our own API."""
+        path = f"/api/v1/locks/{quote(group or NO_GROUP)}/{quote(name)}/reset"
+        status, answer = self._ask("POST", path, {})
+        assert status == 200, answer
+        self._running.settle()
+
     def agent(self, name: str, *, compatible: bool = False) -> StandInAgent:
         """It announces itself, at the address at which it listens."""
         agents = self._running.agents
@@ -152,6 +161,14 @@ class HttpStage:
         """The log."""
         page = self._get(f"/api/v1/instances/{instance_id}/log?after={after}&limit=1000")
         return msgspec.convert(page["items"], list[FactView])
+
+    def missed_starts(self) -> list[str]:
+        """From the logs of the plans."""
+        return self._running.missed_starts()
+
+    def locks(self) -> list[LockView]:
+        """The list."""
+        return msgspec.convert(self._get("/api/v1/locks?limit=1000")["items"], list[LockView])
 
     def orders(self) -> list[Order]:
         """What the agents took note of."""

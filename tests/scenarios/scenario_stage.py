@@ -12,6 +12,7 @@ from jobledger.domain.instants import Instant, parse_rfc3339
 from jobledger.domain.messages import DryRun, ProcessEvent
 from jobledger.domain.plan import JobPlan
 from jobledger.domain.problems import Problem
+from jobledger.http.wire.lock_views import LockView
 from jobledger.http.wire.views import FactView, InstanceView
 from scenario_agents import Order, StandInAgent
 
@@ -82,6 +83,10 @@ class Stage(Protocol):
         """Raise a global event from outside: in one environment group, or in all."""
         ...
 
+    def reset_lock(self, name: str, group: str | None) -> None:
+        """Have a person take a lock from all that hold it."""
+        ...
+
     def agent(self, name: str, *, compatible: bool = False) -> StandInAgent:
         """The agent of that name, who has announced itself; on its way again if it was cut off."""
         ...
@@ -100,6 +105,14 @@ class Stage(Protocol):
 
     def facts(self, instance_id: str, after: int) -> list[FactView]:
         """The facts of an instance past a position."""
+        ...
+
+    def missed_starts(self) -> list[str]:
+        """Why starts that were due did not happen: a reason for each such fact of any plan, in order."""
+        ...
+
+    def locks(self) -> list[LockView]:
+        """Every lock of every environment group."""
         ...
 
     def orders(self) -> list[Order]:

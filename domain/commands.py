@@ -204,5 +204,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     status: JobStatus | str | None = None
     permitted_in: tuple[str, ...] = ()
     """The statuses in which the same command is accepted."""
+    permitted: tuple[str, ...] = ()
+    """The commands that the job accepts as it is now."""
     unknown: bool = False
     """The job or context that was named does not exist."""

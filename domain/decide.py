@@ -22,18 +22,27 @@ from .commands import (
     RefuseInitiation,
     ReportEvent,
 )
-from .decision import Decision
-from .facts import Cause, EndReason, EventParked, InstancePrepared, InstanceStarted, Recorded
+from .decision import Decision, catalyst_of
+from .facts import (
+    Cause,
+    EndReason,
+    EventParked,
+    InstancePrepared,
+    InstanceStarted,
+    JobCompleted,
+    Recorded,
+)
 from .hearing import hear, natural_event_id, refuse_initiation, take_granted_lock
 from .instance import InstanceState, begin
 from .instants import Instant
 from .lock_group import Claim, LockGroup
 from .orders import obey_about_context, obey_about_instance, obey_about_job, pass_over_what_is_ready
 from .permissions import refusal_of_instance
+from .plan import JobIdentifier
 from .status import ENDED
 from .topology import Topology
 
-__all__ = ["Step", "advance", "decide", "natural_event_id", "preview_dependants", "start"]
+__all__ = ["Step", "advance", "decide", "natural_event_id", "preview_dependants", "preview_success", "start"]
 
 
 class Step(msgspec.Struct, frozen=True, gc=False):
@@ -135,6 +144,27 @@ def preview_dependants(
 ) -> Step | Refused:
     """What firing the dependants of a failed job would lead to; nothing of it is to be stored."""
     return advance(state, command, at=at, cause=Cause(command="PreviewDependants"), locks=locks)
+
+
+def preview_success(
+    state: InstanceState,
+    job: JobIdentifier,
+    context: str,
+    *,
+    at: Instant,
+    locks: LockGroup | None = None,
+) -> Step | Refused:
+    """What the success of a job, if it came now, would lead to; nothing of it is to be stored."""
+    unit = state.topology.unit_in(context, job)
+    if unit is None:
+        return Refused(reason=f"context {context} lists no job {job}", unknown=True)
+    if state.ended:
+        return Refused(reason="the instance has ended", status=ENDED)
+    decision = Decision(state, at, Cause(command="PreviewSuccess"), locks)
+    decision.complete(unit, JobCompleted(job=unit.identifier, context=unit.context), catalyst_of(unit))
+    decision.fire_dependants()
+    decision.end_if_complete()
+    return _step(decision)
 
 
 def _begin_prepared(decision: Decision) -> Refused | None:

@@ -1,7 +1,5 @@
 """What an instance makes of the orders of people: accepted they are facts, refused they change nothing."""
 
-from collections.abc import Iterator
-
 from msgspec.structs import replace
 
 from .commands import (
@@ -46,7 +44,7 @@ from .facts import (
 )
 from .instance import with_job
 from .job_state import Pending
-from .permissions import refusal, refusal_of_instance
+from .permissions import permitted, refusal, refusal_of_instance
 from .plan import CommandJob, EventJob
 from .status import PERMITTED, JobStatus
 from .topology import Unit
@@ -60,7 +58,7 @@ def obey_about_job(decision: Decision, command: JobCommand) -> Refused | None:
     if unit is None:
         return Refused(reason=f"context {command.context} lists no job {command.job}", unknown=True)
     if (refused := refusal(decision.state, unit, command.name)) is not None:
-        return refused
+        return replace(refused, permitted=permitted(decision.state, unit))
     if decision.job(unit).status not in PERMITTED[command.name]:
         # It is as it is ordered to be.
         return None
@@ -129,14 +127,14 @@ def _reset(decision: Decision, unit: Unit) -> None:
     if decision.job(unit).under_way:
         decision.ask_to_kill(unit)
     decision.record(JobReset(job=unit.identifier, context=unit.context))
-    for dependant in _dependants(decision, unit):
+    for dependant in decision.state.topology.dependants(unit):
         held = decision.job(dependant)
         if held.status is JobStatus.ON_HOLD and held.pending and decision.left_to_wait_for(dependant):
             decision.record(InitiationDropped(job=dependant.identifier, context=dependant.context))
 
 
 def _reset_downstream(decision: Decision, unit: Unit, command: ResetDownstream) -> Refused | None:
-    downstream = [unit, *_downstream(decision, unit)]
+    downstream = [unit, *decision.state.topology.downstream(unit)]
     statuses = {each.index: decision.job(each).status for each in downstream}
     running = [each for each in downstream if statuses[each.index] in _RUNNING]
     if running:
@@ -145,6 +143,7 @@ def _reset_downstream(decision: Decision, unit: Unit, command: ResetDownstream) 
             reason=f"downstream of job {command.job} there runs {names}: kill it, or wait until it has ended",
             status=statuses[running[0].index],
             permitted_in=tuple(sorted(PERMITTED[command.name])),
+            permitted=tuple(each for each in permitted(decision.state, unit) if each != command.name),
         )
     for each in downstream:
         if statuses[each.index] in PERMITTED[command.name]:
@@ -156,25 +155,6 @@ def _reset_downstream(decision: Decision, unit: Unit, command: ResetDownstream) 
 
 
 _RUNNING = frozenset({JobStatus.RUNNING, JobStatus.SKIPPED_RUNNING})
-
-
-def _dependants(decision: Decision, unit: Unit) -> Iterator[Unit]:
-    """The jobs whose dependencies mention this one, in the order of the plan, each once."""
-    topology = decision.state.topology
-    found = (topology.dependencies[number].dependant for number in unit.mentioned_by)
-    return (topology.units[each] for each in dict.fromkeys(found))
-
-
-def _downstream(decision: Decision, unit: Unit) -> list[Unit]:
-    """What depends on the job, directly or not, nearest first."""
-    found: dict[int, Unit] = {}
-    waiting = [unit]
-    while waiting:
-        for dependant in _dependants(decision, waiting.pop(0)):
-            if dependant.index not in found and dependant is not unit:
-                found[dependant.index] = dependant
-                waiting.append(dependant)
-    return list(found.values())
 
 
 def _fire_dependants_of(decision: Decision, unit: Unit) -> None:
@@ -200,18 +180,18 @@ def obey_about_context(decision: Decision, command: ContextCommand) -> Refused |
         return Refused(reason=f"the plan has no context {command.context}", unknown=True)
     if (refused := refusal_of_instance(decision.state, prepared=True)) is not None:
         return refused
-    permitted = [unit for unit in units if _applies(decision, unit, command)]
+    meant = [unit for unit in units if _applies(decision, unit, command)]
     match command:
         case SkipContext():
-            _skip(decision, permitted)
+            _skip(decision, meant)
         case HoldContext():
-            for unit in permitted:
+            for unit in meant:
                 decision.record(JobHeld(job=unit.identifier, context=unit.context))
         case ReleaseContext():
-            for unit in permitted:
+            for unit in meant:
                 _release(decision, unit)
         case EnableContext():
-            for unit in permitted:
+            for unit in meant:
                 decision.record(JobEnabled(job=unit.identifier, context=unit.context))
         case _:
             raise TypeError(f"{type(command).__name__} is no order about a context")

@@ -13,7 +13,7 @@ the status of a context, whether the dependency is met when jobs that start outs
 complete and ``not`` members, which only ever prevent a start, are left out.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 
 import msgspec
@@ -248,6 +248,22 @@ class Topology:
                 return True
             context = self.contexts[context].parent
         return False
+
+    def dependants(self, unit: Unit) -> list[Unit]:
+        """The jobs whose dependencies mention this one, in the order of the plan, each once."""
+        found = (self.dependencies[number].dependant for number in unit.mentioned_by)
+        return [self.units[each] for each in dict.fromkeys(found)]
+
+    def downstream(self, unit: Unit) -> list[Unit]:
+        """What depends on the job, directly or not, nearest first; not the job itself."""
+        found: dict[int, Unit] = {}
+        waiting = deque([unit])
+        while waiting:
+            for dependant in self.dependants(waiting.popleft()):
+                if dependant.index not in found and dependant is not unit:
+                    found[dependant.index] = dependant
+                    waiting.append(dependant)
+        return list(found.values())
 
     def unit_in(self, context: str, identifier: JobIdentifier) -> Unit | None:
         """The unit that stands for the job in the context, if it is listed there."""

@@ -16,14 +16,14 @@ import structlog
 
 from ...domain.audit import AuditRow, audit
 from ...domain.commands import CloseWindow, Command, FireDependants, Refused
-from ...domain.decide import preview_dependants
+from ...domain.decide import Step, preview_dependants, preview_success
 from ...domain.facts import Recorded
 from ...domain.instance import InstanceState
 from ...domain.instants import Instant
 from ...domain.lock_group import LockGroup
 from ...domain.locks import reset
 from ...domain.messages import DryRun, ProcessEvent
-from ...domain.plan import JobPlan
+from ...domain.plan import JobIdentifier, JobPlan
 from ...domain.plan_diff import PlanChange, version_changes
 from ...domain.plan_log import PlanState, plan_stream
 from ...domain.validation import Problem, validate
@@ -397,11 +397,18 @@ class Dashboard:
         Raises ``NotPermitted``, ``UnknownName``.
         """
         state = self.instance(instance_id)
-        locks = self._locks.read(state.environment_group) if state.topology.uses_locks else None
-        step = preview_dependants(state, command, at=self.clock(), locks=locks)
-        if isinstance(step, Refused):
-            raise NotPermitted(step)
-        return step.facts
+        return _facts_of(preview_dependants(state, command, at=self.clock(), locks=self._locks_of(state)))
+
+    def preview_success(self, instance_id: UUID, job: JobIdentifier, context: str) -> tuple[Recorded, ...]:
+        """The facts that the success of a job would give if it came now; nothing is stored.
+
+        Raises ``NotPermitted``, ``UnknownName``.
+        """
+        state = self.instance(instance_id)
+        return _facts_of(preview_success(state, job, context, at=self.clock(), locks=self._locks_of(state)))
+
+    def _locks_of(self, state: InstanceState) -> LockGroup | None:
+        return self._locks.read(state.environment_group) if state.topology.uses_locks else None
 
     def active_instances(self, plan: str | None = None) -> list[InstanceState]:
         """The live states of active instances, oldest first."""
@@ -594,6 +601,12 @@ class Dashboard:
             self._timers.cancel(("start", plan))
         else:
             self._timers.set(("start", plan), at, lambda: self._plan_actor(plan).tell(StartDue()))
+
+
+def _facts_of(preview: Step | Refused) -> tuple[Recorded, ...]:
+    if isinstance(preview, Refused):
+        raise NotPermitted(preview)
+    return preview.facts
 
 
 __all__ = ["AgentRefused", "Dashboard", "DashboardConfig", "PlanInvalid", "Pushed"]

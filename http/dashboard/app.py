@@ -18,6 +18,7 @@ from ... import __version__
 from . import (
     actors,
     agents,
+    commands,
     compatible,
     dead_letters,
     errors,
@@ -54,6 +55,7 @@ def routes_of(services: Services) -> tuple[Route[Any, Any], ...]:
         plan_versions,
         instances,
         jobs,
+        commands,
         locks,
         agents,
         dead_letters,

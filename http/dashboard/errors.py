@@ -71,6 +71,8 @@ class RefusedBody(msgspec.Struct, frozen=True, kw_only=True):
     """The status of the job or instance that stands in the way."""
     detail: str
     permitted: tuple[str, ...]
+    """The commands that the job accepts as it is now."""
+    permitted_in: tuple[str, ...]
     """The statuses in which the same command is accepted."""
     errors: tuple[FieldError, ...]
 
@@ -117,7 +119,7 @@ class Refusal(Exception):
 
 
 class CommandRefused(Refusal):
-    """409, with the status that stands in the way and those that would permit the command."""
+    """409, with the status that stands in the way, what it permits, and what would permit the command."""
 
     def __init__(self, error: NotPermitted) -> None:
         super().__init__(409, error.refused.reason)
@@ -129,7 +131,8 @@ class CommandRefused(Refusal):
         return RefusedBody(
             status=None if status is None else str(status),
             detail=self.detail,
-            permitted=self._refused.permitted_in,
+            permitted=self._refused.permitted,
+            permitted_in=self._refused.permitted_in,
             errors=(FieldError(self.detail),),
         )
 

@@ -1,4 +1,4 @@
-"""Jobs of an instance: show one, submit it, read what its process wrote."""
+"""Jobs of an instance: show one, say what would follow from it, read what its process wrote."""
 
 from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from ...actors.dashboard.ports import AgentRefused, AgentUnreachable
-from ...domain.commands import SubmitJob
+from ...domain.commands import FireDependants
+from ..wire.previews import DependantsView, dependants_view
 from ..wire.views import JobView, job_view
 from .callers import Access
 from .errors import Refusal
-from .instances import Accepted, ParameterName, Position, Reason, accepted
-from .routes import NO_BODY, TEXT, Answer, Call, NoQuery, Route, optional_json_body
+from .instances import Position
+from .routes import NO_BODY, TEXT, Answer, Call, NoQuery, Route
 from .services import Services, unit_in
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
@@ -19,18 +20,18 @@ Stream: TypeAlias = Literal["stdout", "stderr"]
 MOST_OUTPUT_BYTES = 1024 * 1024
 
 
-class SubmitBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to run a job by hand."""
-
-    parameters: dict[ParameterName, str] = {}
-    reason: Reason | None = None
-
-
 class OutputQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which part of the output to read, in bytes."""
 
     offset: Position = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_OUTPUT_BYTES)] = MOST_OUTPUT_BYTES
+
+
+class DependantsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Upon what the dependants would start."""
+
+    after: Literal["failure", "success"] = "failure"
+    """Failure: the job is in ERROR, and its dependants are fired. Success: it came, whatever it does now."""
 
 
 class Jobs:
@@ -45,17 +46,18 @@ class Jobs:
         state = self._services.instance(call.path["instance_id"], call.caller)
         return Answer(job_view(state, unit_in(state, call.path["context"], call.path["identifier"])))
 
-    def submit(self, call: Call[SubmitBody, NoQuery]) -> Answer:
-        """Run it now, its dependencies ignored."""
+    def dependants(self, call: Call[None, DependantsQuery]) -> Answer:
+        """What firing its dependants, or its success, would start; changes nothing."""
         instance_id, context, identifier = (
             call.path[each] for each in ("instance_id", "context", "identifier")
         )
-        if not call.caller.unlimited:
-            state = self._services.instance(instance_id, call.caller)
-            call.caller.must_see_agent(unit_in(state, context, identifier).job.agent)
-        command = SubmitJob(job=identifier, context=context, parameters=call.body.parameters)
-        facts = self._dashboard.command(instance_id, command, call.origin(call.body.reason))
-        return Answer(accepted(facts, 0))
+        self._services.must_see_instance(instance_id, call.caller)
+        if call.query.after == "success":
+            facts = self._dashboard.preview_success(instance_id, identifier, context)
+        else:
+            command = FireDependants(job=identifier, context=context)
+            facts = self._dashboard.preview_dependants(instance_id, command)
+        return Answer(dependants_view(identifier, facts))
 
     def output(self, stream: Stream, call: Call[None, OutputQuery]) -> Answer:
         """What its latest run wrote, from an offset; the next offset is in a header."""
@@ -96,17 +98,16 @@ def routes(services: Services) -> tuple[Route[Any, Any], ...]:
             errors=(404,),
         ),
         Route(
-            method="POST",
-            path=f"{one}/submit",
-            name="submit_job",
-            summary="Run a job now, its dependencies ignored",
-            access=Access.WRITE,
-            handle=jobs.submit,
-            body=optional_json_body(SubmitBody),
-            query=NoQuery,
-            answers={200: Accepted},
+            method="GET",
+            path=f"{one}/dependants",
+            name="preview_dependants",
+            summary="Say what firing a job's dependants, or its success, would start; change nothing",
+            access=Access.READ,
+            handle=jobs.dependants,
+            body=NO_BODY,
+            query=DependantsQuery,
+            answers={200: DependantsView},
             errors=(404, 409),
-            keyed=True,
         ),
         *(
             Route(

@@ -25,7 +25,7 @@ B = TypeVar("B")
 Q = TypeVar("Q")
 T = TypeVar("T")
 
-_PATH_IN_MESSAGE = re.compile(r"^(?P<detail>.*?)(?: - at `(?P<path>\$[^`]*)`)?$", re.DOTALL)
+_PATH_IN_MESSAGE = re.compile(r"^(?P<detail>.*?)(?: - at (?:`key` in )?`(?P<path>\$[^`]*)`)?$", re.DOTALL)
 _STEP = re.compile(r"\.(?P<name>[^.\[]+)|\[(?P<index>[^\]]*)\]")
 _NAMED_FIELD = re.compile(r"(?:unknown|required) field `(?P<name>[^`]*)`")
 

@@ -91,3 +91,11 @@ def unit_in(state: InstanceState, context: str, identifier: str) -> Unit:
     if context not in state.topology.context_index:
         raise UnknownName(f"plan {state.plan} version {state.plan_version} has no context {context}")
     raise UnknownName(f"context {context} of plan {state.plan} lists no job {identifier}")
+
+
+def units_beneath(state: InstanceState, context: str) -> list[Unit]:
+    """The jobs of an instance in a context and beneath it, each once; raises ``UnknownName``."""
+    units = state.topology.beneath(context)
+    if units is None:
+        raise UnknownName(f"plan {state.plan} version {state.plan_version} has no context {context}")
+    return units

@@ -10,6 +10,8 @@ import falcon.testing
 import pytest
 from dashboard_over_http import Served, eventually, finished, served
 from jobledger.actors.dashboard.dashboard import DashboardConfig
+from jobledger.domain.plan import CommandJob, Context, Dependency, Grouping, JobPlan, ListedJob
+from jobledger.domain.status import PERMITTED
 from jobledger.http.dashboard.app import Application
 from jobledger.http.dashboard.auth import REMEMBERED_SECONDS, ByAccount
 from jobledger.http.dashboard.callers import MAY, Access
@@ -234,7 +236,17 @@ def test_a_limit_to_plans_hides_the_others(dashboard: Served) -> None:
         ("GET", f"/api/v1/instances/{instance_id}/contexts/nightly/jobs/host-load"),
         ("GET", f"/api/v1/instances/{instance_id}/contexts/nightly/jobs/host-load/log/stdout"),
         ("POST", f"/api/v1/instances/{instance_id}/end"),
-        ("POST", f"/api/v1/instances/{instance_id}/contexts/nightly/jobs/host-load/submit"),
+        ("GET", f"/api/v1/instances/{instance_id}/contexts/nightly/jobs/host-load/dependants"),
+        ("GET", f"/api/v1/instances/{instance_id}/contexts/nightly/jobs/host-load/dependants?after=success"),
+        *(
+            ("POST", f"/api/v1/instances/{instance_id}/contexts/nightly/jobs/host-load/{command}")
+            for command in PERMITTED
+        ),
+        *(
+            ("POST", f"/api/v1/instances/{instance_id}/contexts/nightly/{command}")
+            for command in ("hold", "release", "skip", "enable")
+        ),
+        ("POST", f"/api/v1/instances/{instance_id}/run-until-ended"),
         ("POST", "/api/v1/plans/nightly/instances"),
         ("POST", "/api/v1/global-events/market closed"),
         ("GET", "/api/v1/dead-letters"),
@@ -261,8 +273,15 @@ def test_a_limit_to_agents_holds_for_commands_on_their_jobs(dashboard: Served) -
     job = f"/api/v1/instances/{dashboard.start()}/contexts/nightly/jobs/host-load/submit"
 
     instance_id = dashboard.start()
+    before = dashboard.digest()
+    one = f"/api/v1/instances/{instance_id}"
     for method, path, body in (
         ("POST", job, None),
+        *(("POST", f"{one}/contexts/nightly/jobs/host-load/{command}", None) for command in PERMITTED),
+        *(("POST", f"{one}/contexts/nightly/{each}", None) for each in ("hold", "release", "skip", "enable")),
+        ("POST", f"{one}/parameters", {"parameters": {"a": "b"}}),
+        ("POST", f"{one}/schedules", {"enabled": False}),
+        ("POST", f"{one}/run-until-ended", None),
         ("POST", "/api/v1/plans/nightly/instances", None),
         ("POST", f"/api/v1/instances/{instance_id}/end", None),
         ("PUT", "/api/v1/plans/sales", b"plan: sales\njobs: {load: {agent: host, command: 'true'}}"),
@@ -271,7 +290,37 @@ def test_a_limit_to_agents_holds_for_commands_on_their_jobs(dashboard: Served) -
         media = {"Content-Type": "application/yaml"} if isinstance(body, bytes) else {}
         refused = dashboard.call(method, path, body, headers={**media, **bearer("else-writer")})
         assert refused.status_code == 403, f"{method} {path}: {refused.text}"
-    assert dashboard.post(job, headers=bearer("host-writer")).status_code == 200
+    assert dashboard.digest() == before
+    for path, body in (
+        (job, None),
+        (f"{one}/contexts/nightly/jobs/host-load/reset-downstream", None),
+        (f"{one}/contexts/nightly/hold", None),
+        (f"{one}/contexts/nightly/release", None),
+        (f"{one}/parameters", {"parameters": {"a": "b"}}),
+    ):
+        assert dashboard.post(path, body, headers=bearer("host-writer")).status_code == 200, path
+
+
+def test_a_limit_to_agents_holds_for_what_an_order_is_about_downstream_too(dashboard: Served) -> None:
+    far = CommandJob(agent="else", name="report", command_line="true")
+    load = CommandJob(agent="host", name="load", command_line="true")
+    dashboard.push(
+        JobPlan(
+            root=Context(
+                name="both",
+                jobs=(ListedJob("host", "load"), ListedJob("else", "report")),
+                dependencies=(Dependency("else-report", Grouping(all_of=("host-load",))),),
+            ),
+            jobs=(load, far),
+        )
+    )
+    job = f"/api/v1/instances/{dashboard.start('both')}/contexts/both/jobs/host-load"
+
+    for command in ("reset-downstream", "fire-dependants"):
+        refused = dashboard.post(f"{job}/{command}", headers=bearer("host-writer"))
+        assert refused.status_code == 403, command
+        assert "else" in refused.json["detail"]
+    assert dashboard.post(f"{job}/reset", headers=bearer("host-writer")).status_code == 200
 
 
 def test_an_agent_speaks_for_itself_alone(dashboard: Served) -> None:

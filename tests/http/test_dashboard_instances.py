@@ -273,8 +273,9 @@ def test_a_command_that_the_status_does_not_permit_says_which_would(dashboard: S
     assert answer.status_code == 409
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json["status"] == "RUNNING"
-    assert "WAITING" in answer.json["permitted"]
-    assert "RUNNING" not in answer.json["permitted"]
+    assert answer.json["permitted"] == ["acknowledge", "kill"]
+    assert "WAITING" in answer.json["permitted_in"]
+    assert "RUNNING" not in answer.json["permitted_in"]
     assert dashboard.digest() == before
 
 

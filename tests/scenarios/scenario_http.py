@@ -237,7 +237,7 @@ class _Served:
 
 def _refusal(status: int, answer: Any) -> Refusal:
     if status == 409:
-        return Refusal(answer["detail"], answer["status"], tuple(answer["permitted"]))
+        return Refusal(answer["detail"], answer["status"], tuple(answer["permitted_in"]))
     assert status == 404, (status, answer)
     return Refusal(answer["detail"], unknown=True)
 

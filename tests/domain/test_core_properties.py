@@ -251,7 +251,8 @@ class PlanInstance(RuleBasedStateMachine):
     def only_what_was_initiated_is_killed(self) -> None:
         initiated = {each.fact.initiation for each in self.log if isinstance(each.fact, JobInitiated)}
         killed = {each.fact.initiation for each in self.log if isinstance(each.fact, KillRequested)}
-        assert killed <= initiated
+        # 0 is the execution that an agent reports of a job that nobody here initiated.
+        assert killed <= initiated | {0}
 
 
 TestPlanInstance = PlanInstance.TestCase

@@ -88,11 +88,12 @@ def advance(
             refused = _obey(decision, command, at)
             if refused is not None:
                 return refused
-    decision.end_if_complete()
     return _step(decision)
 
 
 def _step(decision: Decision) -> Step:
+    decision.grant_what_is_free()
+    decision.end_if_complete()
     return Step(
         facts=tuple(decision.facts),
         state=decision.state,
@@ -134,7 +135,6 @@ def start(
     if isinstance(fact, InstanceStarted):
         pass_over_what_is_ready(decision, topology.skipped_from_the_start)
         decision.fire_dependants()
-        decision.end_if_complete()
     step = _step(decision)
     return msgspec.structs.replace(step, facts=(recorded, *step.facts))
 

@@ -45,6 +45,8 @@ class Decision:
         self.locks = locks
         self.lock_facts: list[Recorded] = []
         self.granted: list[Claim] = []
+        self._let_go: list[int] = []
+        """Tickets that jobs have no more, whose locks are not given to others yet."""
         self._at = at
         self._cause = cause if cause.command is None else replace(cause, begins=state.position + 1)
         self._completed: deque[tuple[Unit, Catalyst, bool]] = deque()
@@ -62,7 +64,7 @@ class Decision:
         self.state = evolve(before, recorded)
         self.facts.append(recorded)
         if self.locks is not None and before.topology.uses_locks:
-            self._let_go(before, fact)
+            self._note_what_is_let_go(self.locks, before, fact)
 
     def job(self, unit: Unit) -> JobState:
         """The job as it is after all that was decided."""
@@ -91,7 +93,11 @@ class Decision:
     # --- dependencies ---------------------------------------------------------------------------------------
 
     def fire_dependants(self) -> None:
-        """Start what completions made ready; event jobs that complete on the way are looked at in turn."""
+        """Start what completions made ready; event jobs that complete on the way are looked at in turn.
+
+        What waited for a lock that was let go comes first.
+        """
+        self.grant_what_is_free()
         topology = self.state.topology
         while self._completed:
             unit, catalyst, repeatable = self._completed.popleft()
@@ -170,6 +176,7 @@ class Decision:
 
     def _ask_for_lock(self, unit: Unit, job: CommandJob, use: LockUse, how: Pending) -> None:
         """Initiate the job if it is granted its lock now; else it waits in the lock's queue."""
+        self.grant_what_is_free()
         locks = self._locks_with(use.lock)
         ticket = locks.next_ticket
         self._take(
@@ -208,15 +215,20 @@ class Decision:
         self._initiate(unit, unit.job, job.pending, lock_ticket=ticket)
         return True
 
-    def _let_go(self, before: InstanceState, fact: InstanceFact) -> None:
-        """What a job holds no more after a fact, others may have.
+    def grant_what_is_free(self) -> None:
+        """Give others the locks that jobs have let go.
 
-        What that lets go in this instance is initiated before anything that becomes ready.
+        This is done when all is recorded that one event or order says about several jobs: what one of them
+        lets go must not start another that is to be held or reset as well.
         """
-        if self.locks is None:
-            return
+        tickets, self._let_go = self._let_go, []
+        if tickets and self.locks is not None:
+            self._take(let_go(self.locks, tickets, at=self._at, cause=self._cause))
+
+    def _note_what_is_let_go(self, locks: LockGroup, before: InstanceState, fact: InstanceFact) -> None:
         if isinstance(fact, InstanceEnded):
-            self._take(let_go_all_of(self.locks, self.state.instance_id, at=self._at, cause=self._cause))
+            self._let_go = []
+            self._take(let_go_all_of(locks, before.instance_id, at=self._at, cause=self._cause))
             return
         identifier = getattr(fact, "job", None)
         if identifier is None:
@@ -226,7 +238,7 @@ class Decision:
             return
         ticket = before.job(unit.index).lock_ticket
         if ticket and self.job(unit).lock_ticket != ticket:
-            self._take(let_go(self.locks, (ticket,), at=self._at, cause=self._cause))
+            self._let_go.append(ticket)
 
     def _take(self, step: LockStep) -> None:
         """Take what was decided about locks, and initiate what was granted one."""

@@ -211,12 +211,13 @@ class Topology:
 
     def _add_locks(self) -> None:
         """Where a unit takes part in several of its contexts, one execution takes the most of these."""
-        for tree in self._trees:
-            for lock in tree.locks:
-                for each in lock.participants:
-                    unit = self.unit_in(each.context, each.job)
-                    if unit is not None and (unit.lock is None or unit.lock.count < each.count):
-                        unit.lock = LockUse(lock, each.count)
+        for lock in self.plan.locks():
+            for each in lock.participants:
+                unit = self.unit_in(each.context, each.job)
+                if unit is None or not isinstance(unit.job, CommandJob):
+                    continue
+                if unit.lock is None or unit.lock.count < each.count:
+                    unit.lock = LockUse(lock, each.count)
         self.uses_locks = any(unit.lock is not None for unit in self.commands)
 
     def beneath(self, context: str) -> list[Unit] | None:

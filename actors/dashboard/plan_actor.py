@@ -147,7 +147,7 @@ class PlanActor(PooledActor):
 
     def _save_push(self, fact: PlanPushed, origin: Origin) -> None:
         """Store a push, and with it what its locks are from now on."""
-        locks = [lock for context in fact.plan.root.walk() for lock in context.locks]
+        locks = list(fact.plan.locks())
         if not locks:
             self._save([fact], origin)
             return

@@ -8,16 +8,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from jobledger.domain.commands import (
     Command,
+    ContextCommand,
     EndInstance,
     GrantLock,
+    HoldContext,
     HoldJob,
     JobCommand,
     KillJob,
     Refused,
+    ReleaseContext,
     ReleaseJob,
     ReportEvent,
     ResetDownstream,
     ResetJob,
+    SkipContext,
     SkipJob,
     SubmitJob,
 )
@@ -153,6 +157,16 @@ class SharedLocks(RuleBasedStateMachine):
         self.tell(number, kind(job=f"host-{job}", context="night"))
 
     @rule(
+        number=st.integers(0, 2),
+        kind=st.sampled_from([HoldContext, HoldContext, ReleaseContext, SkipContext]),
+    )
+    def an_operator_orders_something_of_all_jobs(self, number: int, kind: type[ContextCommand]) -> None:
+        before = self.states[number]
+        self.tell(number, kind(context="night"))
+        if kind is HoldContext:
+            assert self.states[number].initiations == before.initiations, "an order to hold started a job"
+
+    @rule(
         number=st.integers(0, 2), job=st.sampled_from(JOBS), what=st.sampled_from(["start", "ok", "failed"])
     )
     def an_agent_reports(self, number: int, job: str, what: str) -> None:
@@ -247,6 +261,80 @@ class SharedLocks(RuleBasedStateMachine):
 
 TestSharedLocks = SharedLocks.TestCase
 TestSharedLocks.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+
+
+def plan_of_one_lock(count: int, takes: dict[str, int], *dependencies: Dependency) -> JobPlan:
+    """Jobs that take so much each of one lock."""
+    lock = Lock(
+        "db", count, participants=tuple(LockParticipant("p", f"host-{job}", takes[job]) for job in takes)
+    )
+    return JobPlan(
+        root=Context(
+            name="p",
+            jobs=tuple(ListedJob("host", job) for job in takes),
+            dependencies=dependencies,
+            locks=(lock,),
+        ),
+        jobs=tuple(CommandJob(agent="host", name=job, command_line="true") for job in takes),
+    )
+
+
+def begun(plan: JobPlan) -> Step:
+    fact = InstanceStarted(plan="p", plan_version=1)
+    return start(Topology(plan), instance_id=UUID(int=1), fact=fact, at=0, cause=Cause(command="start"))
+
+
+def told(step: Step, command: Command) -> Step:
+    answer = advance(step.state, command, at=1, cause=Cause(command="order"), locks=step.locks)
+    assert isinstance(answer, Step)
+    return answer
+
+
+def facts_of(step: Step) -> list[tuple[str, str | None]]:
+    return [(type(each.fact).__name__, getattr(each.fact, "job", None)) for each in step.facts]
+
+
+def test_holding_all_jobs_of_a_queue_starts_none_of_them() -> None:
+    """When the heavy one leaves the queue, the light one behind it would fit."""
+    step = begun(plan_of_one_lock(2, {"a": 1, "heavy": 2, "light": 1}))
+    for job in ("a", "heavy", "light"):
+        step = told(step, SubmitJob(job=f"host-{job}", context="p"))
+    step = told(step, HoldContext(context="p"))
+    assert facts_of(step) == [("JobHeld", "host-heavy"), ("JobHeld", "host-light")]
+    assert step.locks is not None
+    assert [claim.job for claim in step.locks.claims.values()] == ["host-a"]
+
+
+def test_resetting_all_jobs_of_a_queue_starts_none_of_them() -> None:
+    """When the first is reset it lets go of the lock, which those downstream of it wait for."""
+    after_a = Grouping(all_of=("host-a",))
+    plan = plan_of_one_lock(
+        1, {"a": 1, "b": 1, "c": 1}, Dependency("host-b", after_a), Dependency("host-c", after_a)
+    )
+    step = begun(plan)
+    for job in ("a", "b", "c"):
+        step = told(step, SubmitJob(job=f"host-{job}", context="p"))
+    step = told(step, ResetDownstream(job="host-a", context="p"))
+    assert facts_of(step) == [
+        ("KillRequested", "host-a"),
+        ("JobReset", "host-a"),
+        ("JobReset", "host-b"),
+        ("JobReset", "host-c"),
+    ]
+    assert step.locks is not None
+    assert not step.locks.claims
+
+
+def test_a_job_that_is_reset_and_submitted_comes_after_those_that_wait() -> None:
+    step = begun(plan_of_one_lock(1, {"a": 1, "b": 1}))
+    for job in ("a", "b"):
+        step = told(step, SubmitJob(job=f"host-{job}", context="p"))
+    step = told(step, ResetDownstream(job="host-a", context="p", submit=True))
+    assert facts_of(step)[1:] == [
+        ("JobReset", "host-a"),
+        ("JobInitiated", "host-b"),
+        ("JobLockQueued", "host-a"),
+    ]
 
 
 def test_what_a_lock_lets_go_is_initiated_before_what_became_ready() -> None:

@@ -2,7 +2,6 @@
 
 from jobledger.domain.facts import Cause, LockDefined
 from jobledger.domain.locks import define
-from jobledger.domain.participation import Participation, participations
 from jobledger.domain.plan import (
     CommandJob,
     Context,
@@ -37,24 +36,25 @@ def _takes(context: str, count: int, job: str = "x-a") -> LockParticipant:
     return LockParticipant(context, job, count)
 
 
-def by_place(plan: JobPlan) -> dict[tuple[str, str], Participation | None]:
-    topology = Topology(plan)
-    found = participations(topology)
+def by_place(plan: JobPlan) -> dict[tuple[str, str], tuple[str, int] | None]:
+    """The lock that each job takes, and how much of it, by context and job."""
     return {
-        (name, unit.identifier): found.get(unit.index) for unit in topology.units for name in unit.contexts
+        (name, unit.identifier): None if unit.lock is None else (unit.lock.lock.name, unit.lock.count)
+        for unit in Topology(plan).units
+        for name in unit.contexts
     }
 
 
 def test_a_shared_job_takes_the_most_that_it_takes_for_any_of_its_contexts() -> None:
     takes = by_place(plan_of())
-    assert {takes[name, "x-a"] for name in ("p", "inner", "other")} == {Participation("l", 2)}
+    assert {takes[name, "x-a"] for name in ("p", "inner", "other")} == {("l", 2)}
     assert takes["p", "x-free"] is None
 
 
 def test_a_job_that_targets_its_residing_context_takes_what_it_takes_there() -> None:
     takes = by_place(plan_of(targeted=True))
-    assert takes["p", "x-a"] == Participation("l", 1)
-    assert takes["inner", "x-a"] == Participation("l", 2)
+    assert takes["p", "x-a"] == ("l", 1)
+    assert takes["inner", "x-a"] == ("l", 2)
     assert takes["other", "x-a"] is None
 
 
@@ -62,7 +62,7 @@ def test_a_job_that_is_named_twice_by_one_lock_takes_the_most_of_the_two() -> No
     lock = Lock("l", 3, participants=(_takes("p", 3), _takes("p", 1)))
     root = Context(name="p", jobs=(ListedJob("x", "a"),), locks=(lock,))
     plan = JobPlan(root=root, jobs=(CommandJob(agent="x", name="a", command_line="true"),))
-    assert by_place(plan) == {("p", "x-a"): Participation("l", 3)}
+    assert by_place(plan) == {("p", "x-a"): ("l", 3)}
 
 
 def test_what_runs_no_command_takes_no_lock() -> None:

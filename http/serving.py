@@ -57,6 +57,9 @@ class HttpServer:
         logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         self._sockets: dict[int, Any] = {}
         self._stopping = threading.Event()
+        self._closing = threading.RLock()
+        """Reentrant: the signal that stops the server may arrive on the thread that closes it."""
+        self._closed = False
         server = create_server(
             application,
             map=self._sockets,
@@ -91,7 +94,10 @@ class HttpServer:
     def stop(self) -> None:
         """Have ``serve`` finish what is in hand and return; may be called from a signal handler."""
         self._stopping.set()
-        self._server.pull_trigger()
+        with self._closing:
+            # Woken by something else, it may be over by now, and the trigger's descriptor be another file's.
+            if not self._closed:
+                self._server.pull_trigger()
 
     def serve(self, on_stopping: Callable[[], None]) -> None:
         """Serve until ``stop``; what was received by then is answered, what was not is not taken any more."""
@@ -105,7 +111,9 @@ class HttpServer:
         self._server.task_dispatcher.shutdown(timeout=max(0.1, deadline - monotonic()))
         for channel in list(self._server.active_channels.values()):
             channel.handle_close()
-        self._server.trigger.close()
+        with self._closing:
+            self._closed = True
+            self._server.trigger.close()
 
     def _turn(self, timeout_seconds: float) -> None:
         if len(self._sockets) > _CROWD:

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from .client import Client
 
 _PATH = click.Path(dir_okay=False, path_type=Path)
+_tokens_option = click.option(
+    "--tokens",
+    type=_PATH,
+    metavar="FILE",
+    help="The values of a bundle's tokens: TOML, JSON, or NAME = VALUE.",
+)
 
 
 @click.group()
@@ -24,18 +30,22 @@ def plan() -> None:
 
 @plan.command()
 @click.argument("file", type=_PATH)
-@click.option("--dry-run", is_flag=True, help="Only say what the push would do.")
+@click.option("--dry-run", is_flag=True, help="Only say what the push would do, and what it would change.")
+@_tokens_option
 @as_json_option
 @talks_to_dashboard
-def push(client: "Client", *, file: Path, dry_run: bool, as_json: bool) -> None:
+def push(client: "Client", *, file: Path, dry_run: bool, tokens: Path | None, as_json: bool) -> None:
     """Push the plan in FILE: a YAML plan file, or a bundle as zip or JSON.
 
-    A push that changes something is a new version; instances that run keep theirs.
+    A push that changes something is a new version; instances that run keep theirs. A bundle that was exported
+    with tokens needs their values: lines like `agent.name = host-a` in a file of its own.
     """
     from . import plan_files
     from .client import segment
 
-    loaded = plan_files.load(file)
+    loaded = plan_files.load(file, tokens)
+    for warning in loaded.warnings:
+        click.echo(render.clean(str(warning)), err=True)
     name = plan_files.readable(loaded).name
     query: dict[str, object] = {"dry_run": True} if dry_run else {}
     _status, document = client.put(f"/plans/{segment(name)}", loaded.content, loaded.media, **query)
@@ -166,12 +176,13 @@ def diff(client: "Client", *, name: str, older: int | None, newer: int | None, a
 
 @plan.command()
 @click.argument("file", type=_PATH)
+@_tokens_option
 @as_json_option
-def validate(file: Path, as_json: bool) -> None:
+def validate(file: Path, tokens: Path | None, as_json: bool) -> None:
     """Check the plan in FILE, without a dashboard, and tell every error and warning with its place."""
     from . import plan_files
 
-    checked = plan_files.check(plan_files.load(file))
+    checked = plan_files.check(plan_files.load(file, tokens))
     name = None if checked.plan is None else checked.plan.name
     if as_json:
         flaws = [{"severity": f.severity, "place": f.place, "detail": f.message} for f in checked.flaws]
@@ -191,13 +202,29 @@ def validate(file: Path, as_json: bool) -> None:
 @plan.command()
 @click.argument("name")
 @click.option("-o", "--output", type=_PATH, help="The file to write; NAME.zip if not given.")
+@click.option("--tokens", is_flag=True, help="Put tokens for the agents and the plan's environment.")
+@click.option("--split", is_flag=True, help="Put each context into a file of its own.")
+@click.option("--version", type=click.IntRange(1), help="This version; the newest if not given.")
 @as_json_option
 @talks_to_dashboard
-def export(client: "Client", *, name: str, output: Path | None, as_json: bool) -> None:
-    """Write the newest version of a plan as a bundle (zip) that can be pushed elsewhere."""
+def export(
+    client: "Client",
+    *,
+    name: str,
+    output: Path | None,
+    tokens: bool,
+    split: bool,
+    version: int | None,
+    as_json: bool,
+) -> None:
+    """Write a plan as a bundle (zip) that can be pushed again, here or elsewhere.
+
+    With --tokens it names no agent and no environment; `plan push --tokens FILE` fills them in.
+    """
     from .client import segment
 
-    content, _headers = client.download(f"/rest/export/context/{segment(name)}")
+    query: dict[str, object] = {"version": version, "tokens": tokens or None, "split": split or None}
+    content, _headers = client.download(f"/api/v1/plans/{segment(name)}/export", **query)
     target = output or Path(name.replace("/", "_") + ".zip")
     try:
         target.write_bytes(content)

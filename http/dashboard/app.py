@@ -28,6 +28,7 @@ from . import (
     jobs,
     locks,
     openapi,
+    plan_exports,
     plan_versions,
     plans,
 )
@@ -53,6 +54,7 @@ def routes_of(services: Services) -> tuple[Route[Any, Any], ...]:
         events,
         plans,
         plan_versions,
+        plan_exports,
         instances,
         jobs,
         commands,

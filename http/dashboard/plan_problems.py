@@ -34,9 +34,9 @@ def refused_plan(problems: Sequence[Problem], *, status: int, flaws: Sequence[Wi
     return Refusal(status, detail, kind=_KIND, errors=told)
 
 
-def bad_plan(error: WireError) -> Refusal:
-    """400 for what is no plan, as the compatible services answer."""
-    return refused_plan((), status=400, flaws=error.problems)
+def bad_plan(error: WireError, *, status: int) -> Refusal:
+    """The refusal of what does not read or cannot be written."""
+    return refused_plan((), status=status, flaws=error.problems)
 
 
 def _error(problem: Problem) -> FieldError:

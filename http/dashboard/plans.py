@@ -6,15 +6,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ...actors.dashboard.dashboard import PlanInvalid, Pushed
-from ...actors.dashboard.plan_versions import PlanVersion
 from ...domain.plan_diff import PlanChange
 from ...domain.problems import Problem
-from ..wire.bundles import Bundle, write_tokenised_zip, write_zip
-from ..wire.documents import WireError
+from ..wire.bundles import Bundle
 from ..wire.views import written
 from .callers import Access
 from .errors import invalid
-from .plan_problems import Warned, bad_plan, refused_plan, warned
+from .plan_problems import Warned, refused_plan, warned
 from .routes import JSON, NO_BODY, Answer, AnyQuery, Body, Call, NoQuery, Route
 from .services import Services
 from .uploads import YAML, ZIP, Flawed, read_json_bundle, read_upload
@@ -112,27 +110,6 @@ class Plans:
         )
         return Answer(PlanList(items))
 
-    def export(self, call: Call[None, AnyQuery]) -> Answer:
-        """The newest version as a bundle."""
-        version = self._version(call, call.path["plan"])
-        return _zip(write_zip(version.plan, version.documents, version.pushed_at))
-
-    def export_with_tokens(self, call: Call[None, AnyQuery]) -> Answer:
-        """The newest version as a bundle, with tokens for what differs between environments."""
-        version = self._version(call, call.path["plan"])
-        try:
-            return _zip(write_tokenised_zip(version.plan, version.documents, version.pushed_at))
-        except WireError as error:
-            raise bad_plan(error) from error
-
-    def _version(self, call: Call[None, Any], name: str, number: int | None = None) -> PlanVersion:
-        call.caller.must_see_plan(name)
-        return self._dashboard.plan(name, number)
-
-
-def _zip(content: bytes) -> Answer:
-    return Answer(content, media=ZIP, headers={"Content-Disposition": "attachment"})
-
 
 def _push_answer(pushed: Pushed, read_with: tuple[Problem, ...], *, dry_run: bool) -> PushAnswer:
     return PushAnswer(
@@ -183,27 +160,5 @@ def routes(services: Services) -> tuple[Route[Any, Any], ...]:
             body=Body(read=read_json_bundle, media={JSON: dict[str, Any]}),
             query=AnyQuery,
             answers={200: None},
-        ),
-        Route(
-            method="GET",
-            path="/rest/export/context/{plan}",
-            name="export_context",
-            summary="Export the newest version of a plan as a bundle",
-            access=Access.READ,
-            handle=plans.export,
-            body=NO_BODY,
-            query=AnyQuery,
-            answers={200: {ZIP: binary}},
-        ),
-        Route(
-            method="GET",
-            path="/rest/export/context/tokens/{plan}",
-            name="export_context_tokens",
-            summary="Export the newest version of a plan with tokens for what differs between environments",
-            access=Access.READ,
-            handle=plans.export_with_tokens,
-            body=NO_BODY,
-            query=AnyQuery,
-            answers={200: {ZIP: binary}},
         ),
     )

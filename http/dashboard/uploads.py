@@ -8,7 +8,7 @@ from ..wire.bundles import Bundle, read_json, read_plan_file, read_zip
 from ..wire.documents import WireError
 from .errors import malformed
 from .limits import refuse_nul
-from .plan_problems import refused_plan
+from .plan_problems import bad_plan
 from .routes import JSON, accept_media
 
 ZIP = "application/zip"
@@ -51,7 +51,7 @@ def _read(read: Callable[[], Bundle], *, status: int) -> Bundle | Flawed:
         return read()
     except WireError as error:
         if error.plan is None:
-            raise refused_plan((), status=status, flaws=error.problems) from error
+            raise bad_plan(error, status=status) from error
         return Flawed(error.plan, error)
 
 

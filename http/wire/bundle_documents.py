@@ -41,6 +41,8 @@ class Bundle:
     documents: dict[str, bytes]
     """By path below the bundle's top folder."""
     warnings: tuple[Problem, ...] = ()
+    marked_by_tokens: bool = False
+    """It shows that its agents were tokens once: a context lists a global event under an agent's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +153,11 @@ def assemble(parts: list[Part], documents: dict[str, bytes]) -> Bundle:
     place = contexts[path]
     reader = Reader(root, problems, pointer=place.pointer, document=place.document)
     reader.required_text("name")
-    plan, warnings = read_plan(reader, templates)
+    plan, warnings, marked_by_tokens = read_plan(reader, templates)
     if problems:
         leads_on = any(_LEADS_ON.search(problem.pointer) for problem in problems)
         raise WireError(list(_placed(problems, plan)), None if leads_on else plan)
-    return Bundle(plan, documents, tuple(warnings))
+    return Bundle(plan, documents, tuple(warnings), marked_by_tokens)
 
 
 def _placed(problems: list[WireProblem], plan: JobPlan) -> Iterator[WireProblem]:

@@ -1,6 +1,7 @@
 """The documents that a plan is written as, with what its earlier documents held beside what is known here."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -9,7 +10,7 @@ from ...domain.problems import Place, Problem
 from .bundle_documents import Bundle, assemble, parts_in, templates_by_identifier
 from .documents import Fields, Value, WireError, decode, encode_readably, unwrapped
 from .file_names import ENVIRONMENT_SUFFIX, FileNames, file_name
-from .job_templates import JsonObject, job_template_fields, kind_of_event, kind_of_job
+from .job_templates import JsonObject, TemplateKind, job_template_fields, kind_of_event, kind_of_job
 from .plans import plan_fields
 from .split_contexts import join_contexts
 from .tokens import AGENT
@@ -37,14 +38,22 @@ def documents_for(plan: JobPlan, documents: Mapping[str, bytes]) -> dict[str, by
     before = assemble(parts_in(given), given).plan
     if before == plan:
         return given
-    changed = _changed(before, plan, given)
-    if assemble(parts_in(changed), changed).plan == plan:
-        return changed
+    for whole_contexts in (False, True):
+        changed = _changed(before, plan, given, whole_contexts=whole_contexts)
+        if assemble(parts_in(changed), changed).plan == plan:
+            return changed
     others = {path: content for path, content in given.items() if not path.startswith(("context/", "jobs/"))}
     return others | new_documents(plan)
 
 
-def _changed(before: JobPlan, after: JobPlan, documents: dict[str, bytes]) -> dict[str, bytes]:
+def _changed(
+    before: JobPlan, after: JobPlan, documents: dict[str, bytes], *, whole_contexts: bool
+) -> dict[str, bytes]:
+    """The documents with what became different set in them.
+
+    Documents may call jobs by old identifiers. Where one of those goes, contexts are made to say all that is
+    known of them, changed or not.
+    """
     parts = parts_in(documents)
     contexts = {part.path: part.fields for part in parts if part.path.startswith("context/")}
     root_path, root = join_contexts(contexts)
@@ -54,7 +63,7 @@ def _changed(before: JobPlan, after: JobPlan, documents: dict[str, bytes]) -> di
     for path in documents:
         names.reserve(path)
     changed = {path: content for path, content in documents.items() if path not in rewritten}
-    _overlay_context(root, plan_fields(before), plan_fields(after))
+    _overlay_context(root, None if whole_contexts else plan_fields(before), plan_fields(after))
     changed[root_path] = encode_readably(root)
     old = {job.identifier: job_template_fields(job, before.name) for job in before.jobs}
     for job in after.jobs:
@@ -71,29 +80,33 @@ def _changed(before: JobPlan, after: JobPlan, documents: dict[str, bytes]) -> di
 def _overlay(original: Fields, before: Mapping[str, object], after: Mapping[str, object]) -> None:
     """Set the fields that became different; those of a command's template go when the command does."""
     for name, value in after.items():
-        if before.get(name) != value:
+        if name not in before or before[name] != value:
             original[name] = unwrapped(value)
             if name == "commandLine":
                 original.pop("templateName", None)
                 original.pop("replacementPairs", None)
 
 
-def _overlay_context(original: Fields, before: JsonObject, after: JsonObject) -> None:
+def _overlay_context(original: Fields, before: JsonObject | None, after: JsonObject) -> None:
+    """Set the fields that became different, or all where nothing is said of before."""
     lists = ("contexts", "scheduledJobs")
     for name, key in zip(lists, ("name", "identifier"), strict=True):
         originals = {fields.get(key): fields for fields in _objects(original.get(name))}
-        befores = {fields.get(key): fields for fields in _objects(unwrapped(before[name]))}
+        befores = {fields.get(key): fields for fields in _objects(unwrapped((before or {}).get(name)))}
         merged: list[Value] = []
         for fields in _objects(unwrapped(after[name])):
             own, old = originals.get(fields[key]), befores.get(fields[key])
-            if own is None or old is None:
+            if own is None or (old is None and before is not None):
                 merged.append(fields)
                 continue
-            (_overlay_context if name == "contexts" else _overlay)(own, dict(old), dict(fields))
+            if name == "contexts":
+                _overlay_context(own, None if old is None else dict(old), dict(fields))
+            else:
+                _overlay(own, old or {}, dict(fields))
             merged.append(own)
         original[name] = merged
     rest = {name: value for name, value in after.items() if name not in lists}
-    _overlay(original, before, rest)
+    _overlay(original, before or {}, rest)
 
 
 def _objects(value: Value) -> list[Fields]:
@@ -110,7 +123,12 @@ def without_self_dependencies(bundle: Bundle) -> Bundle:
     if not warnings:
         return bundle
     plan = msgspec.structs.replace(bundle.plan, root=root)
-    return Bundle(plan, documents_for(plan, bundle.documents), (*bundle.warnings, *warnings))
+    return replace(
+        bundle,
+        plan=plan,
+        documents=documents_for(plan, bundle.documents),
+        warnings=(*bundle.warnings, *warnings),
+    )
 
 
 def _without_self_dependencies(context: Context, pointer: str, warnings: list[Problem]) -> Context:
@@ -140,14 +158,19 @@ def _without_self_dependencies(context: Context, pointer: str, warnings: list[Pr
 def tokenised_documents(plan: JobPlan, documents: Mapping[str, bytes]) -> dict[str, bytes]:
     """A plan's documents with tokens for its agents and its environment, to be filled in when it is pushed.
 
-    Raises ``WireError`` when jobs of two agents would become one.
+    Templates of commands stay as they are: they are of no agent and no plan. Raises ``WireError`` when jobs
+    of two agents would become one.
     """
     _refuse_collisions(plan)
     tokens = _Tokens(plan)
     return {
-        tokens.path(path): tokens.document(content) if path.endswith(".json") else content
+        tokens.path(path): tokens.document(content) if _takes_tokens(path) else content
         for path, content in documents_for(plan, documents).items()
     }
+
+
+def _takes_tokens(path: str) -> bool:
+    return path.endswith(".json") and not path.startswith(f"jobs/{TemplateKind.COMMAND_TEMPLATE}/")
 
 
 def _refuse_collisions(plan: JobPlan) -> None:

@@ -18,16 +18,21 @@ from .bundle_writing import (
 from .documents import Fields, Value, WireError, decode, encode_readably, kind_of
 from .file_names import file_name
 from .plan_yaml import read_plan_text, read_plan_value
+from .split_contexts import split_contexts
 from .tokens import replace_tokens, replace_tokens_in_json
 from .zip_files import read_files, write_files
 
 __all__ = [
     "Bundle",
+    "documents_for",
+    "pack",
     "read_documents",
     "read_json",
     "read_json_value",
     "read_plan_file",
     "read_zip",
+    "split_contexts",
+    "tokenised_documents",
     "write_tokenised_zip",
     "write_zip",
 ]
@@ -39,6 +44,11 @@ def read_zip(raw: bytes, tokens: Mapping[str, str] | None = None) -> Bundle:
     replaced = replace_tokens(documents, tokens or {})
     bundle = read_documents(replaced)
     return bundle if replaced == documents else without_self_dependencies(bundle)
+
+
+def _repaired(bundle: Bundle) -> Bundle:
+    """The bundle, without what older exports with tokens damage, if it shows to have been one."""
+    return without_self_dependencies(bundle) if bundle.marked_by_tokens else bundle
 
 
 def _below_top(files: dict[str, bytes]) -> dict[str, bytes]:
@@ -54,7 +64,7 @@ def _below_top(files: dict[str, bytes]) -> dict[str, bytes]:
 
 def read_documents(documents: dict[str, bytes]) -> Bundle:
     """The bundle that documents make, by their paths below the top folder; raises ``WireError``."""
-    return assemble(parts_in(documents), documents)
+    return _repaired(assemble(parts_in(documents), documents))
 
 
 def read_json(raw: bytes, tokens: Mapping[str, str] | None = None) -> Bundle:
@@ -69,7 +79,8 @@ def read_json_value(value: Value) -> Bundle:
     if "plan" in value and "contextTemplate" not in value:
         return _bundle_of(read_plan_value(value))
     parts, others = parts_of(value)
-    return assemble(parts, {part.path: encode_readably(part.fields) for part in parts} | others)
+    documents = {part.path: encode_readably(part.fields) for part in parts} | others
+    return _repaired(assemble(parts, documents))
 
 
 def read_plan_file(text: str) -> Bundle:
@@ -83,9 +94,14 @@ def _bundle_of(plan: JobPlan) -> Bundle:
 
 def write_zip(plan: JobPlan, documents: Mapping[str, bytes], at: Instant) -> bytes:
     """A zip of the plan: of the documents that it came as, or, where they differ from it, with it changed."""
-    return write_files(documents_for(plan, documents), FOLDERS, f"{at}-{file_name(plan.name)}", at)
+    return pack(plan, documents_for(plan, documents), at)
 
 
 def write_tokenised_zip(plan: JobPlan, documents: Mapping[str, bytes], at: Instant) -> bytes:
     """The same with tokens for what differs between environments; raises ``WireError``, see there."""
-    return write_files(tokenised_documents(plan, documents), FOLDERS, f"{at}-{file_name(plan.name)}", at)
+    return pack(plan, tokenised_documents(plan, documents), at)
+
+
+def pack(plan: JobPlan, documents: Mapping[str, bytes], at: Instant) -> bytes:
+    """A zip of a plan's documents as they are."""
+    return write_files(documents, FOLDERS, f"{at}-{file_name(plan.name)}", at)

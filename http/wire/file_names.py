@@ -10,8 +10,12 @@ _LONGEST = 120
 
 
 def file_name(name: str) -> str:
-    """A name with underscores for what file systems refuse, and without a token for the environment."""
-    return _NOT_IN_NAMES.sub("_", name.removesuffix(ENVIRONMENT_SUFFIX))[:_LONGEST]
+    """A name with underscores for what file systems refuse, and without a token for the environment.
+
+    It is never one that means another folder, such as two dots, and never nothing.
+    """
+    safe = _NOT_IN_NAMES.sub("_", name.removesuffix(ENVIRONMENT_SUFFIX))[:_LONGEST]
+    return safe if safe.strip(".") else f"_{safe}"
 
 
 class FileNames:

@@ -28,10 +28,11 @@ from .job_templates import JsonObject, kind_of_event, parameter_fields, read_par
 MAX_CONTEXTS_DEEP = 60
 
 
-def read_plan(root: Reader, templates: Iterable[ReadTemplate]) -> tuple[JobPlan, list[Problem]]:
+def read_plan(root: Reader, templates: Iterable[ReadTemplate]) -> tuple[JobPlan, list[Problem], bool]:
     """The plan that a tree of contexts and the templates of its jobs make, and warnings about it.
 
-    What cannot be read is noted in the reader's problems.
+    Also whether the names in it are as exports with tokens leave them. What cannot be read is noted in the
+    reader's problems.
     """
     given = tuple(templates)
     tree = _Tree(JobNames(given))
@@ -47,7 +48,7 @@ def read_plan(root: Reader, templates: Iterable[ReadTemplate]) -> tuple[JobPlan,
         schedules_disabled=schedules_disabled(root),
         delay_agent_synchronisation=root.flag("delayAgentSynchronisationUntilNextInstance"),
     )
-    return plan, tree.warnings
+    return plan, tree.warnings, tree.marked_by_tokens
 
 
 def schedules_disabled(reader: Reader) -> bool:
@@ -89,6 +90,10 @@ class _Tree:
         self._held: defaultdict[JobIdentifier, list[str]] = defaultdict(list)
         self._skipped: defaultdict[JobIdentifier, list[str]] = defaultdict(list)
         self._listed: dict[JobIdentifier, ListedJob] = {}
+
+    @property
+    def marked_by_tokens(self) -> bool:
+        return bool(self._names.warnings)
 
     @property
     def warnings(self) -> list[Problem]:

@@ -14,7 +14,8 @@ from .documents import WireError, WireProblem
 MAX_FILES = 50_000
 MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_TOTAL_BYTES = 128 * 1024 * 1024
-MAX_FOLDERS_DEEP = 40
+MAX_FOLDERS_DEEP = 70
+"""Contexts may be nested sixty deep, each in a folder of its own."""
 
 _FOREIGN = ("__MACOSX/",)
 _DRIVE = re.compile(r"[A-Za-z]:")

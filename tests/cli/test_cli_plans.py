@@ -1,6 +1,7 @@
 """``jobledger plan`` against a real dashboard."""
 
 import json
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -139,3 +140,118 @@ def test_the_versions_are_listed_newest_first_with_who_made_them(run: Run, push:
         (1, "anonymous", "PlanPushed"),
     ]
     assert run("plan", "versions", name).output.splitlines()[1].split()[0] == "2"
+
+
+# --- exports and tokens -------------------------------------------------------------------------------------
+
+
+def tokens_file(tmp_path: Path, name: str, text: str) -> str:
+    (tmp_path / name).write_text(text)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("tokens", "# of production\nagent.name = other = host\n\n[[env.name]]=TEST\n"),
+        ("tokens.properties", "agent.name=other = host\nenv.name=TEST"),
+        ("tokens.toml", 'agent.name = "other = host"\n[env]\nname = "TEST"\n'),
+        ("tokens.json", '{"agent.name": "other = host", "env": {"name": "TEST"}}'),
+    ],
+)
+def test_an_export_with_tokens_is_pushed_elsewhere_with_a_file_of_their_values(
+    run: Run, push: Callable[..., str], tmp_path: Path, file: str, text: str
+) -> None:
+    name = push()
+    assert run("plan", "export", name, "--tokens", "-o", "plan.zip").exit_code == 0
+
+    result = run("plan", "push", "plan.zip", "--tokens", tokens_file(tmp_path, file, text))
+
+    assert result.exit_code == 0, result.output
+    there = as_json(run("plan", "show", f"{name.rpartition('_')[0]}_TEST", "--json"))["plan"]
+    assert {job["agent"] for job in there["jobs"]} == {"other = host"}
+
+
+def test_a_bundle_with_a_token_left_is_not_pushed(run: Run, push: Callable[..., str], tmp_path: Path) -> None:
+    name = push()
+    run("plan", "export", name, "--tokens", "-o", "plan.zip")
+    for options in ((), ("--tokens", tokens_file(tmp_path, "tokens", "env.name = TEST"))):
+        for command in ("push", "validate"):
+            result = run("plan", command, "plan.zip", *options)
+            assert result.exit_code == 1
+            assert "the token [[agent.name]] is left; give a value for agent.name" in result.output
+    assert run("plan", "show", f"{name.rpartition('_')[0]}_TEST").exit_code == 5
+
+
+def test_a_bundle_in_json_takes_values_for_its_tokens_too(run: Run, tmp_path: Path) -> None:
+    document = {"contextTemplate": {"name": "json_[[env.name]]"}}
+    (tmp_path / "plan.json").write_text(json.dumps(document))
+    file = tokens_file(tmp_path, "tokens", "env.name = PROD")
+    assert run("plan", "push", "plan.json", "--tokens", file).exit_code == 0
+    assert run("plan", "show", "json_PROD").exit_code == 0
+
+
+def test_what_older_exports_with_tokens_damage_is_told_once_their_tokens_are_filled_in(
+    run: Run, tmp_path: Path
+) -> None:
+    listed = {"agentName": "[[agent.name]]", "jobName": "a", "identifier": "[[agent.name]]-a"}
+    dependency = {"jobIdentifier": "[[agent.name]]-a", "logicalGrouping": {"and": ["[[agent.name]]-a"]}}
+    context = {"name": "damaged", "scheduledJobs": [listed], "jobDependencies": [dependency]}
+    with zipfile.ZipFile(tmp_path / "plan.zip", "w") as archive:
+        archive.writestr("1-damaged/context/damaged.json", json.dumps(context))
+        archive.writestr("1-damaged/jobs/internal/a.json", json.dumps({**listed, "commandLine": "true"}))
+    file = tokens_file(tmp_path, "tokens", "agent.name = host")
+
+    for command in ("validate", "push"):
+        result = run("plan", command, "plan.zip", "--tokens", file)
+        assert result.exit_code == 0, result.output
+        assert "depended on itself alone" in result.output
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("tokens", "agent.name", "line 1 is not NAME = VALUE"),
+        ("tokens", "a.b = 1\na.b = 2", "line 2 gives a.b a second time"),
+        ("tokens.json", "[1]", "it holds no names"),
+        ("tokens.json", '{"a": {"b": 5}}', "the value of a.b is no text"),
+        ("tokens.json", '{"a": null}', "a has no value"),
+        ("tokens.json", "{", "does not read"),
+        ("tokens.json", '{"a":' * 100_000, "does not read"),
+        ("tokens.toml", "a = ", "does not read"),
+    ],
+)
+def test_a_file_of_tokens_that_does_not_read_says_what_is_wrong(
+    run: Run, tmp_path: Path, file: str, text: str, words: str
+) -> None:
+    (tmp_path / "plan.json").write_text('{"contextTemplate": {"name": "x"}}')
+    result = run("plan", "push", "plan.json", "--tokens", tokens_file(tmp_path, file, text))
+    assert result.exit_code == 1
+    assert words in result.output
+
+
+def test_a_file_of_tokens_that_is_missing_or_no_text_is_told(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text('{"contextTemplate": {"name": "x"}}')
+    assert run("plan", "push", "plan.json", "--tokens", "missing").exit_code == 5
+    (tmp_path / "tokens").write_bytes(b"\xff")
+    result = run("plan", "push", "plan.json", "--tokens", "tokens")
+    assert (result.exit_code, "not UTF-8" in result.output) == (1, True)
+
+
+def test_a_plan_file_takes_no_tokens(run: Run, push: Callable[..., str], tmp_path: Path) -> None:
+    push()
+    result = run("plan", "push", "plan.yaml", "--tokens", tokens_file(tmp_path, "tokens", "a.b = c"))
+    assert (result.exit_code, "those have no tokens" in result.output) == (1, True)
+
+
+def test_a_split_export_and_one_of_an_older_version_are_written(
+    run: Run, push: Callable[..., str], tmp_path: Path
+) -> None:
+    push()
+    name = push(today="tomorrow")
+    assert run("plan", "export", name, "--split", "--version", "1", "-o", "plan.zip").exit_code == 0
+    with zipfile.ZipFile(tmp_path / "plan.zip") as archive:
+        assert any(each.endswith(f"context/{name}/reports.json") for each in archive.namelist())
+    assert run("plan", "push", "plan.zip").exit_code == 0
+    same = run("plan", "diff", name, "--from", "1", "--to", "3").output
+    assert same.splitlines() == [f"~ document context/{name}.json", f"+ document context/{name}/reports.json"]

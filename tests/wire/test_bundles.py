@@ -20,7 +20,15 @@ from jobledger.domain.plan import (
 )
 from jobledger.domain.validation import validate
 from jobledger.http.wire.bundle_writing import new_documents
-from jobledger.http.wire.bundles import Bundle, read_documents, read_json, read_zip, write_zip
+from jobledger.http.wire.bundles import (
+    Bundle,
+    pack,
+    read_documents,
+    read_json,
+    read_zip,
+    split_contexts,
+    write_zip,
+)
 from jobledger.http.wire.documents import WireError, WireProblem
 from wire_fixtures import files_in, real_document, zip_of
 from wire_strategies import plans, unhurried
@@ -370,6 +378,62 @@ def test_a_split_bundle_stays_split_in_an_export_that_changes_nothing_and_is_joi
     assert list(exported) == ["context/plan.json"]
     assert json.loads(exported["context/plan.json"])["contexts"][0]["own"] == 1
     assert read_documents(exported).plan == changed
+
+
+@given(plans())
+@unhurried
+def test_a_plan_written_with_each_context_in_a_file_of_its_own_is_read_back_the_same(plan: JobPlan) -> None:
+    files = split_contexts(new_documents(plan))
+    assert sum(path.startswith("context/") for path in files) == sum(1 for _ in plan.root.walk())
+    assert read_zip(pack(plan, files, AT)).plan == plan
+    assert split_contexts(files) == files, "splitting what is split changes nothing"
+
+
+def test_a_split_export_nests_files_as_contexts_are_nested_and_keeps_their_unknown_fields() -> None:
+    child = context("child", contexts=[context("grandchild", own=2)], own=1)
+    found = bundle(context(contexts=[child, context("other", ordinal=7)], own=0))
+    files = split_contexts(found.documents)
+    assert list(files) == [
+        "context/plan.json",
+        "context/plan/child.json",
+        "context/plan/child/grandchild.json",
+        "context/plan/other.json",
+    ]
+    read = [json.loads(content) for content in files.values()]
+    assert [each.get("own") for each in read] == [0, 1, 2, None]
+    assert [each.get("ordinal") for each in read] == [None, None, None, 7], "their order says itself already"
+    assert read_documents(files).plan == found.plan
+
+
+def test_siblings_whose_order_does_not_show_are_given_it() -> None:
+    found = bundle(context(contexts=[context("b", ordinal=2), context("a", ordinal=1), context("c")]))
+    files = split_contexts(found.documents)
+    assert [json.loads(files[f"context/plan/{name}.json"])["ordinal"] for name in "bac"] == [0, 1, 2]
+    assert read_documents(files).plan == found.plan
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("..", ".", "...", " "),
+        ("a/b", "a:b", "A/B"),
+        ("é" * 300, "é" * 301),
+        ("con", "x.json", "x"),
+        ("\t", "\n"),
+    ],
+)
+def test_contexts_of_any_name_have_folders_of_their_own(names: tuple[str, ...]) -> None:
+    children = [context(name, contexts=[context(f"within {name}")]) for name in names]
+    found = bundle(context(contexts=children))
+    assert read_zip(pack(found.plan, split_contexts(found.documents), AT)).plan == found.plan
+
+
+def test_contexts_nested_as_deep_as_may_be_can_be_split() -> None:
+    nested = context("last")
+    for number in range(59):
+        nested = context(f"c{number}", contexts=[nested])
+    found = bundle(nested)
+    assert read_zip(pack(found.plan, split_contexts(found.documents), AT)).plan == found.plan
 
 
 def test_a_context_whose_parent_is_missing_is_named() -> None:

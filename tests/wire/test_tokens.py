@@ -1,9 +1,19 @@
 import json
 
 import pytest
-from jobledger.domain.plan import CommandJob, Dependency
+from jobledger.domain.plan import CommandJob, Dependency, EventKind
 from jobledger.domain.validation import validate
-from jobledger.http.wire.bundles import Bundle, read_json, read_zip, write_tokenised_zip, write_zip
+from jobledger.http.wire.bundles import (
+    Bundle,
+    pack,
+    read_documents,
+    read_json,
+    read_zip,
+    split_contexts,
+    tokenised_documents,
+    write_tokenised_zip,
+    write_zip,
+)
 from jobledger.http.wire.documents import WireError
 from jobledger.http.wire.tokens import replace_tokens, replace_tokens_in_json
 from wire_fixtures import files_in, real_document, zip_of
@@ -66,6 +76,51 @@ def test_a_tokenised_export_pushed_elsewhere_is_the_same_plan_there() -> None:
     assert there.plan.jobs[0].held_in == ("nightly_TEST",)
     assert not [problem for problem in validate(there.plan) if problem.severity == "error"]
     assert read_zip(write_zip(there.plan, there.documents, AT)) == there
+
+
+def test_a_template_of_commands_carries_no_tokens() -> None:
+    files = nightly().documents | {"jobs/internalTemplate/T.json": b'{"agentName": "agent", "jobName": "T"}'}
+    found = read_documents(files)
+    assert (
+        tokenised_documents(found.plan, files)["jobs/internalTemplate/T.json"]
+        == (files["jobs/internalTemplate/T.json"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [
+        ("nightly_PROD", "nightly_[[env.name]]"),
+        ("nightly_run_PROD", "nightly_run_[[env.name]]"),
+        ("nightly", "nightly_[[env.name]]"),
+        ("nightly_", "nightly_[[env.name]]"),
+        ("_PROD", "_[[env.name]]"),
+    ],
+)
+def test_the_last_part_of_a_plans_name_is_its_environment(name: str, token: str) -> None:
+    found = read_json(json.dumps({"contextTemplate": {"name": name}}).encode())
+    (content,) = tokenised_documents(found.plan, found.documents).values()
+    assert json.loads(content)["name"] == token
+
+
+@pytest.mark.parametrize("kind", EventKind)
+def test_the_names_of_event_jobs_are_left_alone(kind: EventKind) -> None:
+    listed = {"agentName": kind.value, "jobName": "e", "identifier": f"{kind.value}-e"}
+    root = {"name": "p", "scheduledJobs": [listed], "jobDependencies": [{"jobIdentifier": f"{kind.value}-e"}]}
+    found = read_json(json.dumps({"contextTemplate": root, "schedulerJobs": [listed]}).encode())
+    documents = tokenised_documents(found.plan, found.documents)
+    assert b"agent.name" not in b"".join(documents.values())
+
+
+def test_tokens_stand_in_split_files_too() -> None:
+    root = ROOT | {"contexts": [{"name": "later", "scheduledJobs": [ROOT["scheduledJobs"][0]]}]}
+    found = read_json(json.dumps({"contextTemplate": root, "schedulerJobs": JOBS}).encode())
+    files = split_contexts(tokenised_documents(found.plan, found.documents))
+    assert (
+        json.loads(files["context/nightly/later.json"])["scheduledJobs"][0]["agentName"] == "[[agent.name]]"
+    )
+    raw = pack(found.plan, files, AT)
+    assert read_zip(raw, {"agent.name": "agent", "env.name": "PROD"}).plan == found.plan
 
 
 def test_an_environment_of_nothing_takes_the_underscore_with_it() -> None:

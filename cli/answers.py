@@ -20,6 +20,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     agent: str = ""
     name: str = ""
     kind: str = ""
+    context: str | None = None
+    """The only context that it is for, of a job that is one of its own in each."""
     status: str
     held: bool = False
     skipped: bool = False
@@ -104,6 +106,27 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     job: str
     before: str = msgspec.field(name="from")
     after: str = msgspec.field(name="to")
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """An order that was accepted, and what followed."""
+
+    position: int
+    facts: tuple[Fact, ...] = ()
+
+
+class Dependant(msgspec.Struct, frozen=True, kw_only=True):
+    """What would become of a job."""
+
+    identifier: str
+    effect: str
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What would follow from the end of a job."""
+
+    dependants: tuple[Dependant, ...] = ()
+    ends_instance: bool = False
 
 
 class AuditRow(msgspec.Struct, frozen=True, kw_only=True):

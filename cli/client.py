@@ -14,7 +14,7 @@ from uuid import uuid4
 import urllib3
 
 from .answers import Page, read
-from .failures import ExitCode, Failure, Unreachable
+from .failures import ExitCode, Failure, NotPermitted, Unreachable
 from .settings import Connection
 
 API = "/api/v1"
@@ -175,11 +175,15 @@ def refused(status: int, body: bytes, url: str) -> Failure:
     code, next_step = _REFUSALS.get(status, (ExitCode.REFUSED, ""))
     if status >= 500 and status not in _REFUSALS:
         code, next_step = ExitCode.UNREACHABLE, "see the dashboard's own log"
-    permitted = problem.get("permitted")
-    if status == 409 and isinstance(permitted, list):
-        statuses = ", ".join(str(each) for each in permitted)
-        next_step = f"it is permitted in {statuses}" if statuses else "it is permitted in no status"
     details = [told for each in _errors(problem) if (told := _error_line(each)) != message]
+    if status == 409 and isinstance(problem.get("permitted"), list):
+        return NotPermitted(
+            message,
+            status=str(problem.get("status") or ""),
+            permitted=_texts(problem.get("permitted")),
+            permitted_in=_texts(problem.get("permitted_in")),
+            details=details,
+        )
     return Failure(message, code=code, next_step=next_step, details=details)
 
 
@@ -189,6 +193,10 @@ def _problem(body: bytes) -> dict[str, Any]:
     except ValueError:
         return {}
     return problem if isinstance(problem, dict) else {}
+
+
+def _texts(value: object) -> list[str]:
+    return [str(each) for each in value] if isinstance(value, list) else []
 
 
 def _errors(problem: dict[str, Any]) -> list[dict[str, Any]]:

@@ -64,3 +64,32 @@ class Unreachable(Failure):
 
     def __init__(self, message: str, next_step: str) -> None:
         super().__init__(message, code=ExitCode.UNREACHABLE, next_step=next_step)
+
+
+class NotPermitted(Failure):
+    """The state of a job or an instance does not allow the order now."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: str = "",
+        permitted: Sequence[str] = (),
+        permitted_in: Sequence[str] = (),
+        details: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message, next_step=_when(permitted, permitted_in), details=details)
+        self.status = status
+        self.permitted = tuple(permitted)
+        """The orders that it accepts now."""
+        self.permitted_in = tuple(permitted_in)
+        """The statuses in which it would accept this one."""
+
+
+def _when(permitted: Sequence[str], permitted_in: Sequence[str]) -> str:
+    sentences = []
+    if permitted_in:
+        sentences.append(f"it is permitted in {', '.join(permitted_in)}")
+    if permitted:
+        sentences.append(f"now it accepts {', '.join(permitted)}")
+    return "; ".join(sentences)

@@ -54,7 +54,8 @@ def standing(shown: answers.Instance, text: str, context: str | None) -> tuple[a
     """The job of an instance that is meant, and a context in which it stands.
 
     The text is an identifier (``agent-name``) or, where that is enough to tell, the name alone. A job that
-    stands in several contexts runs once, so the first is taken when none is named.
+    stands in several contexts runs once, so the first is taken when none is named; one that runs for each of
+    them by itself has to be named with its context.
     """
     standings = [
         (where, job)
@@ -78,4 +79,18 @@ def standing(shown: answers.Instance, text: str, context: str | None) -> tuple[a
             code=ExitCode.NOT_FOUND,
             next_step=f"`jobledger instance show {shown.instance_id}` shows those that there are",
         )
+    if len(standings) > 1 and standings[0][1].context is not None:
+        raise Failure(
+            f"job {text} is a job of its own in each of {len(standings)} contexts",
+            code=ExitCode.USAGE,
+            next_step="name one of them with --context",
+            details=[where.name for where, _job in standings],
+        )
     return standings[0]
+
+
+def path(shown: answers.Instance, context: answers.Context, job: answers.Job) -> str:
+    """The path of a job below the API."""
+    from .client import segment
+
+    return f"/instances/{shown.instance_id}/contexts/{segment(context.name)}/jobs/{segment(job.identifier)}"

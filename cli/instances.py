@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import answers, find, render, tree
+from . import answers, find, instance_orders, render, tree
 from .audit_table import print_audit
 from .failures import ExitCode, Unreachable
 from .options import as_json_option, parameter_option, talks_to_dashboard
@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
 @click.group()
 def instance() -> None:
-    """Start, watch, look into and end plan instances.
+    """Start, watch, look into, steer and end plan instances.
 
     INSTANCE is an id, the beginning of one, or the name of a plan: then its newest instance.
     """
+
+
+for each in instance_orders.COMMANDS:
+    instance.add_command(each)
 
 
 @instance.command()

@@ -1,13 +1,13 @@
-"""``jobledger job``: run a job by hand, and read what its process printed."""
+"""``jobledger job``: give orders about a job, and read what its process printed."""
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from . import answers, find, render
-from .options import as_json_option, parameter_option, talks_to_dashboard
+from . import answers, find, job_orders, render
+from .options import as_json_option, context_option, instance_argument, job_argument, talks_to_dashboard
 
 if TYPE_CHECKING:
     from .client import Client
@@ -17,52 +17,51 @@ _LOOK_AGAIN_SECONDS = 0.5
 
 @click.group()
 def job() -> None:
-    """Submit a job, or read what it printed.
+    """Submit, hold, skip, reset or kill a job; ask what it does and why; read what it printed.
 
     INSTANCE is an id, the beginning of one, or the name of a plan: then its newest instance.
     JOB is an identifier (agent-name), or its name alone.
     """
 
 
+for each in job_orders.COMMANDS:
+    job.add_command(each)
+
+
 @job.command()
-@click.argument("instance_text", metavar="INSTANCE")
-@click.argument("job_text", metavar="JOB")
-@click.option(
-    "--context", metavar="NAME", help="The context that is meant, for a job that stands in several."
-)
-@parameter_option
-@click.option("--reason", metavar="TEXT", help="Why; kept in the log.")
+@instance_argument
+@job_argument
+@context_option
 @as_json_option
 @talks_to_dashboard
-def submit(
-    client: "Client",
-    *,
-    instance_text: str,
-    job_text: str,
-    context: str | None,
-    parameters: dict[str, str],
-    reason: str | None,
-    as_json: bool,
+def dependants(
+    client: "Client", *, instance_text: str, job_text: str, context: str | None, as_json: bool
 ) -> None:
-    """Run JOB now, whatever it waits for; a schedule, file or event job counts as having happened."""
+    """Say what the success of JOB would start; change nothing.
+
+    Of a job in ERROR it is what `job fire-dependants` would start.
+    """
     instance, _document = find.instance(client, instance_text)
     where, found = find.standing(instance, job_text, context)
-    body: dict[str, Any] = (
-        {"parameters": parameters} if reason is None else {"parameters": parameters, "reason": reason}
-    )
-    document = client.post(_path(instance, where, found) + "/submit", body)
+    after = "failure" if found.status == "ERROR" else "success"
+    document = client.get(find.path(instance, where, found) + "/dependants", after=after)
     if as_json:
         render.as_json(document)
-    else:
-        click.echo(render.clean(f"submitted {found.identifier} in {where.name}"))
+        return
+    preview = answers.read(answers.Preview, document)
+    render.table(
+        ("job", "would be"),
+        ((each.identifier, each.effect) for each in preview.dependants),
+        empty=f"nothing would follow from {found.identifier}",
+    )
+    if preview.ends_instance:
+        click.echo("the instance would end, since it would be complete")
 
 
 @job.command()
-@click.argument("instance_text", metavar="INSTANCE")
-@click.argument("job_text", metavar="JOB")
-@click.option(
-    "--context", metavar="NAME", help="The context that is meant, for a job that stands in several."
-)
+@instance_argument
+@job_argument
+@context_option
 @click.option("--stderr", is_flag=True, help="Read standard error instead of standard output.")
 @click.option("--offset", default=0, type=click.IntRange(0), metavar="BYTES", help="Leave out so many bytes.")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has finished.")
@@ -79,10 +78,10 @@ def output(
     follow: bool,
     as_json: bool,
 ) -> None:
-    """Print what JOB's latest run wrote, while it runs too; its agent is asked for it."""
+    """Print what JOB wrote, while it runs too; its agent is asked."""
     instance, _document = find.instance(client, instance_text)
     where, found = find.standing(instance, job_text, context)
-    path = _path(instance, where, found)
+    path = find.path(instance, where, found)
     stream = "stderr" if stderr else "stdout"
     read = bytearray()
     while True:
@@ -99,14 +98,6 @@ def output(
     if as_json:
         text = read.decode("utf-8", "replace")
         render.as_json({"job": found.identifier, "stream": stream, "next_offset": offset, "output": text})
-
-
-def _path(instance: answers.Instance, context: answers.Context, found: answers.Job) -> str:
-    from .client import segment
-
-    return (
-        f"/instances/{instance.instance_id}/contexts/{segment(context.name)}/jobs/{segment(found.identifier)}"
-    )
 
 
 def _runs(client: "Client", path: str) -> bool:

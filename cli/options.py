@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+instance_argument = click.argument("instance_text", metavar="INSTANCE")
+job_argument = click.argument("job_text", metavar="JOB")
+context_option = click.option(
+    "--context", metavar="NAME", help="The context that is meant, for a job that stands in several."
+)
+reason_option = click.option("--reason", metavar="TEXT", help="Why; kept in the log.")
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 

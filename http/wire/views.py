@@ -50,6 +50,8 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str
     """command, schedule, file, global, local, start, terminal or bridging."""
+    context: str | UnsetType = UNSET
+    """The only context that it is for; left out of a job that is one and the same wherever it stands."""
     status: JobStatus
     held: bool
     skipped: bool
@@ -193,6 +195,7 @@ def job_view(state: InstanceState, unit: Unit) -> JobView:
         agent=unit.job.agent,
         name=unit.job.name,
         kind=job_kind(unit.job),
+        context=UNSET if unit.context is None else unit.context,
         status=job.status,
         held=job.status is JobStatus.ON_HOLD,
         skipped=job.status in _PASSED_OVER,

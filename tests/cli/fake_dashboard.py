@@ -153,3 +153,9 @@ def instance(
 def page(*items: Any, following: str | None = None) -> dict[str, Any]:
     """A page of a list."""
     return {"items": list(items), "next": following}
+
+
+def with_nightly(fake: FakeDashboard, shown: dict[str, Any]) -> None:
+    """Have the fake know one instance, by its id and as the newest of the plan ``nightly``."""
+    fake.on("GET", "/api/v1/instances", page({**shown, "root": None}))
+    fake.on("GET", f"/api/v1/instances/{INSTANCE_ID}", shown)

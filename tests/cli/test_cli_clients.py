@@ -2,39 +2,15 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from click.testing import CliRunner, Result
-from fake_dashboard import INSTANCE_ID, Asked, FakeDashboard, Reply, instance, job, page, serving
-from jobledger.cli.main import cli
+from click.testing import Result
+from fake_dashboard import INSTANCE_ID, Asked, FakeDashboard, Reply, instance, job, page, with_nightly
 
 Run: TypeAlias = Callable[..., Result]
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeDashboard]:
-    with serving() as server:
-        yield server
-
-
-@pytest.fixture
-def run(fake: FakeDashboard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("JOBLEDGER_URL", fake.url)
-    monkeypatch.delenv("JOBLEDGER_TOKEN", raising=False)
-
-    def invoke(*arguments: str, given: str | None = None) -> Result:
-        return CliRunner().invoke(cli, arguments, input=given, prog_name="jobledger")
-
-    return invoke
-
-
-def with_nightly(fake: FakeDashboard, shown: dict[str, object]) -> None:
-    fake.on("GET", "/api/v1/instances", page({**shown, "root": None}))
-    fake.on("GET", f"/api/v1/instances/{INSTANCE_ID}", shown)
 
 
 # --- orders -------------------------------------------------------------------------------------------------
@@ -86,51 +62,6 @@ def test_two_orders_have_two_keys(fake: FakeDashboard, run: Run) -> None:
     run("instance", "start", "nightly")
     run("instance", "start", "nightly")
     assert len({each.headers["Idempotency-Key"] for each in fake.asked}) == 2
-
-
-def test_submit_finds_the_job_by_its_name_and_its_context_by_itself(fake: FakeDashboard, run: Run) -> None:
-    child = {"name": "late", "status": "WAITING", "jobs": [job("report")], "contexts": []}
-    with_nightly(fake, instance(job("load"), children=(child,)))
-    path = f"/api/v1/instances/{INSTANCE_ID}/contexts/late/jobs/host-report/submit"
-    fake.on("POST", path, {"position": 6, "facts": []})
-    result = run("job", "submit", "nightly", "report", "-p", "A=1", "--reason", "why not")
-    assert result.output == "submitted host-report in late\n"
-    assert fake.last("POST").document == {"parameters": {"A": "1"}, "reason": "why not"}
-
-
-def test_a_name_that_two_agents_have_is_not_guessed(fake: FakeDashboard, run: Run) -> None:
-    with_nightly(fake, instance(job("load"), {**job("load"), "identifier": "other-load"}))
-    result = run("job", "submit", "nightly", "load")
-    assert result.exit_code == 2
-    assert "host-load" in result.output
-    assert "other-load" in result.output
-
-
-def test_an_unknown_job_is_told_with_where_to_look(fake: FakeDashboard, run: Run) -> None:
-    with_nightly(fake, instance(job("load")))
-    result = run("job", "submit", "nightly", "nosuch")
-    assert result.exit_code == 5
-    assert "jobledger instance show" in result.output
-
-
-def test_a_command_that_the_status_does_not_permit_says_when_it_would_be(
-    fake: FakeDashboard, run: Run
-) -> None:
-    with_nightly(fake, instance(job("load", "RUNNING")))
-    refusal = {
-        "title": "Not permitted now",
-        "status": "RUNNING",
-        "detail": "host-load in nightly is RUNNING",
-        "permitted": ["WAITING", "ERROR"],
-    }
-    fake.on(
-        "POST", f"/api/v1/instances/{INSTANCE_ID}/contexts/nightly/jobs/host-load/submit", Reply(refusal, 409)
-    )
-    result = run("job", "submit", "nightly", "load")
-    assert result.exit_code == 1
-    assert result.output == (
-        "jobledger: host-load in nightly is RUNNING\nNext: it is permitted in WAITING, ERROR\n"
-    )
 
 
 def test_end_tells_the_position_at_which_it_ended(fake: FakeDashboard, run: Run) -> None:

@@ -1,24 +1,18 @@
 """Watching an instance: what is printed for each change, when it ends, and what its exit code says."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 from click.testing import CliRunner, Result
-from fake_dashboard import INSTANCE_ID, Asked, FakeDashboard, Reply, instance, job, serving
+from fake_dashboard import INSTANCE_ID, Asked, FakeDashboard, Reply, instance, job
 from jobledger.cli import answers, drawing, following, tree
 from jobledger.cli.main import cli
 from rich.console import Console
 
 Run: TypeAlias = Callable[..., Result]
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeDashboard]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

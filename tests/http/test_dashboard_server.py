@@ -15,10 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import falcon
 import psutil
 import pytest
 from dashboard_over_http import eventually, finished
 from jobledger.http.dashboard.limits import DEFAULT_BODY_LIMIT_BYTES as LIMIT
+from jobledger.http.serving import HttpServer
 
 PLAN_FILE = "plan: nightly\njobs:\n  load:\n    agent: host\n    command: echo load\n"
 IDLE_MEMORY_MEBIBYTES = 80
@@ -152,6 +154,17 @@ def test_told_to_stop_it_answers_who_waits_and_closes_idle_connections(process: 
     assert idle.recv(1) == b"", "an idle connection was left open"
     idle.close()
     waiting.close()
+
+
+def test_told_to_stop_again_when_it_has_stopped_it_stays_stopped() -> None:
+    server = HttpServer(falcon.App(), host="127.0.0.1", port=0, threads=1, body_limit_bytes=LIMIT)
+    thread = threading.Thread(target=server.serve, args=(lambda: None,))
+    thread.start()
+    server.stop()
+    thread.join(timeout=30)
+    assert not thread.is_alive()
+
+    server.stop()
 
 
 def test_a_request_that_is_half_received_is_finished_before_it_stops(process: Process) -> None:

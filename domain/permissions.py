@@ -3,11 +3,17 @@
 from .commands import Refused
 from .instance import InstanceState
 from .plan import job_kind
-from .status import ENDED, KINDS, PERMITTED, PREPARED, PREPARING, WITHOUT_EFFECT, JobStatus
+from .status import (
+    ENDED,
+    KINDS,
+    NOT_ON_ITS_WAY,
+    PERMITTED,
+    PREPARED,
+    PREPARING,
+    WITHOUT_EFFECT,
+    JobStatus,
+)
 from .topology import Unit
-
-_NOT_ON_ITS_WAY = frozenset({"hold", "skip", "submit"})
-"""What is refused while an agent is being told to run the job: it would not stop it, or run it twice."""
 
 
 def permitted(state: InstanceState, unit: Unit) -> tuple[str, ...]:
@@ -30,7 +36,7 @@ def refusal(state: InstanceState, unit: Unit, command: str) -> Refused | None:
     accepted = PERMITTED[command] | WITHOUT_EFFECT.get(command, frozenset())
     if job.status not in accepted:
         return _refused(unit, job.status, f"is {job.status}", permitted_in=accepted)
-    if job.on_its_way and command in _NOT_ON_ITS_WAY:
+    if job.on_its_way and command in NOT_ON_ITS_WAY:
         told = f"was initiated, and agent {unit.job.agent} has not reported its start: reset it first"
         return _refused(unit, job.status, told)
     return None

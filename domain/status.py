@@ -76,3 +76,6 @@ KINDS: dict[str, frozenset[str]] = {
 
 PREPARING = frozenset({"hold", "release", "skip", "enable"})
 """The commands on a job that an instance accepts before its start."""
+
+NOT_ON_ITS_WAY = frozenset({"hold", "skip", "submit"})
+"""What is refused while an agent is being told to run the job: it would not stop it, or run it twice."""

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rig import Rig, bundle, command, jobs_of, running
+from random_kills import kill_at_random
+from rig import bundle, command, jobs_of, running
 
 ROUNDS = int(os.environ.get("JOBLEDGER_CRASH_ROUNDS", "3"))
 SEED = int(os.environ.get("JOBLEDGER_SEED", "20261124"))
@@ -28,24 +29,6 @@ def forty_jobs(folder: Path, plan: str) -> dict[str, Any]:
             if layer:
                 after[name] = [f"j{layer - 1}x{place}", f"j{layer - 1}x{(place + 1) % WIDTH}"]
     return bundle(plan, jobs, after)
-
-
-def kill_at_random(rig: Rig, dice: random.Random, finished: threading.Event) -> list[str]:
-    """Two or three kills; returns what was done, for the report of a failure."""
-    done = []
-    assert rig.agent is not None
-    for _ in range(dice.randint(2, 3)):
-        finished.wait(dice.uniform(0.0, 0.4))
-        victims = dice.choice([[rig.dashboard], [rig.agent], [rig.dashboard, rig.agent]])
-        dice.shuffle(victims)
-        for victim in victims:
-            victim.kill()
-            done.append(f"kill {victim.name}")
-        finished.wait(dice.uniform(0.0, 0.2))
-        for victim in sorted(victims, key=lambda server: server.name, reverse=dice.random() < 0.5):
-            victim.start()
-            done.append(f"start {victim.name}")
-    return done
 
 
 @pytest.mark.crash

@@ -12,19 +12,27 @@ from jobledger.domain.facts import Cause, Fact, InstanceStarted, JobStarted, Pla
 from jobledger.domain.plan import CommandJob, Context, JobPlan
 from jobledger.storage.ledger import Ledger
 from jobledger.storage.records import Append, Inbound, InboxEntry, InstanceSummary
+from simulated_database import SimulatedDatabase, SimulatedEngine, open_ledger
 
 
 class LedgerBench:
     """Opens ledgers on one database, as several processes would, and closes those that were left open."""
 
-    def __init__(self, database_url: str | None, data_dir: Path) -> None:
+    def __init__(
+        self, database_url: str | None, data_dir: Path, *, simulated: SimulatedDatabase | None = None
+    ) -> None:
         self.database_url = database_url
         self.data_dir = data_dir
+        self.simulated = simulated
         self.now = 1_000_000
         self._opened: list[Ledger] = []
 
     def open(self) -> Ledger:
-        ledger = Ledger.open(self.database_url, self.data_dir, clock=lambda: self.now)
+        simulated = self.simulated
+        if simulated is not None:
+            ledger = open_ledger(lambda: SimulatedEngine(simulated), lambda: self.now)
+        else:
+            ledger = Ledger.open(self.database_url, self.data_dir, clock=lambda: self.now)
         self._opened.append(ledger)
         return ledger
 

@@ -1,4 +1,4 @@
-"""Ledgers for the tests of the storage room, on both databases."""
+"""Ledgers for the tests of the storage room, on both databases and on the simulation's."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,13 +6,15 @@ from pathlib import Path
 import pytest
 from jobledger.storage.ledger import Ledger
 from ledger_samples import LedgerBench
+from simulated_database import SimulatedDatabase
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "simulated"])
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LedgerBench]:
-    """A database of one kind, then of the other."""
-    url = None if request.param == "sqlite" else request.getfixturevalue("fresh_postgres_url")
-    bench = LedgerBench(url, tmp_path / "data")
+    """A database of one kind, then of the other, then the one of the simulation."""
+    url = request.getfixturevalue("fresh_postgres_url") if request.param == "postgresql" else None
+    simulated = SimulatedDatabase() if request.param == "simulated" else None
+    bench = LedgerBench(url, tmp_path / "data", simulated=simulated)
     try:
         yield bench
     finally:
@@ -21,5 +23,5 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LedgerBenc
 
 @pytest.fixture
 def ledger(bench: LedgerBench) -> Ledger:
-    """A ledger on an empty database, of one kind and then of the other."""
+    """A ledger on an empty database of each kind."""
     return bench.open()

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 from jobledger.storage.ledger import Ledger
 from jobledger.storage.records import Change, Conflict, InboxEntry
 from ledger_samples import append, inbound
+from simulated_database import SimulatedDatabase, SimulatedEngine, open_ledger
 
 STREAMS = [UUID(int=number) for number in range(1, 4)]
 AGENTS = ["a", "b"]
@@ -31,6 +32,7 @@ class LedgerHistory(RuleBasedStateMachine):
     """Everything that the ledger is told is told to plain lists and dictionaries too."""
 
     database_url: str | None = None
+    simulated: SimulatedDatabase | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +52,11 @@ class LedgerHistory(RuleBasedStateMachine):
         self.told = 0
 
     def open(self) -> Ledger:
-        ledger = Ledger.open(self.database_url, Path(self.folder.name))
+        simulated = self.simulated
+        if simulated is not None:
+            ledger = open_ledger(lambda: SimulatedEngine(simulated))
+        else:
+            ledger = Ledger.open(self.database_url, Path(self.folder.name))
         ledger.on_received = lambda entries: self.announced.extend(entry.position for entry in entries)
         return ledger
 
@@ -220,5 +226,19 @@ def test_any_history_on_a_server_is_as_the_model_says(fresh_postgres_url: str) -
         OnServer,
         settings=settings(
             max_examples=8, stateful_step_count=20, deadline=None, suppress_health_check=QUIETLY
+        ),
+    )
+
+
+def test_any_history_in_the_simulations_database_is_as_the_model_says() -> None:
+    class InMemory(LedgerHistory):
+        def __init__(self) -> None:
+            self.simulated = SimulatedDatabase()
+            super().__init__()
+
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        InMemory,
+        settings=settings(
+            max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=QUIETLY
         ),
     )

@@ -126,6 +126,10 @@ class SimulatedDisk:
     def copy(self) -> "SimulatedDisk":
         return self._reborn({path: bytes(file.content) for path, file in self._names.items()})
 
+    def die(self) -> None:
+        """The process that uses it is gone: whatever that still tries does not happen."""
+        self._crashed = True
+
     def after_kill(self) -> "SimulatedDisk":
         """The process is gone, the machine is not: what it wrote is in the cache, synced or not."""
         disk = SimulatedDisk(seed=self._rng.randrange(1 << 30))

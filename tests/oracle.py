@@ -65,10 +65,11 @@ def context_status(state: InstanceState, context: Context) -> str:
         return "ERROR"
     ruled = [d for d in context.dependencies if d.grouping is not None]
     mentioned = {name for d in ruled if d.grouping is not None for name in d.grouping.identifiers()}
+    # A terminal job marks the end of its context, wherever it starts.
+    last = {name for name in listed if name in inside or name.startswith("CONTEXT_TERMINAL_JOB-")} - mentioned
     last_ones_done = all(
         satisfied(job) or job.status is JobStatus.SKIPPED
-        for name, job in jobs.items()
-        if name not in mentioned
+        for job in (job_in(state, context.name, name) for name in last)
     )
 
     def counts(name: str) -> bool:

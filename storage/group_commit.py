@@ -13,6 +13,7 @@ from eventsourcing.domain import EventSourcingError
 from ..domain.instants import Instant
 from . import inbox
 from .engine import Engine, Transaction
+from .reader import Reader
 from .records import Conflict, InboxEntry, Unavailable, Unstorable
 from .requests import Deliver, Receive, Request, Save, Step
 from .write_set import WriteSet
@@ -37,11 +38,14 @@ class GroupCommit:
         clock: Callable[[], Instant],
         announce: Callable[[Sequence[InboxEntry]], None],
     ) -> None:
-        """``announce`` gets the inbox entries that each commit made durable, in the order of positions."""
+        """``announce`` gets the inbox entries that each commit made durable, in the order of positions.
+
+        Raises ``Unavailable``.
+        """
         self._engine = engine
         self._clock = clock
         self._announce = announce
-        self._announced_to = engine.read("SELECT MAX(position) FROM inbox")[0][0] or 0
+        self._announced_to = Reader(engine).rows("SELECT MAX(position) FROM inbox")[0][0] or 0
         self._in_doubt = False
 
     def commit(self, group: Sequence[Request[Any]]) -> None:

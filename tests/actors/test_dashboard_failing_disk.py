@@ -1,0 +1,98 @@
+"""A database that is full, or breaks during a commit: what was to happen happens later, and only once."""
+
+import threading
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from dashboard_rig import OPERATOR, Bench
+from jobledger.actors.dashboard.dashboard import Dashboard, DashboardConfig
+from jobledger.actors.dashboard.host import Host
+from jobledger.domain.facts import InstanceDue, StartSkipped
+from jobledger.domain.plan import CommandJob, Context, JobPlan, ListedJob, StartWindow
+from jobledger.domain.plan_log import plan_stream
+from jobledger.storage.ledger import Ledger
+from simulated_database import Fate, SimulatedDatabase, SimulatedEngine
+
+MINUTE = 60_000
+NOON = 1_800_014_400_000  # 2027-01-15T12:00Z
+HOURLY = StartWindow(cron="0 0 * * * ?", zone="UTC", time_to_live_ms=30 * MINUTE)
+ONE = NOON + 60 * MINUTE
+
+
+class _OnDatabase(Host):
+    def __init__(self, database: SimulatedDatabase) -> None:
+        self._database = database
+
+    def ledger(self, _database_url: str | None, _data_dir: Path) -> Ledger:
+        return Ledger(SimulatedEngine(self._database))
+
+
+class FailingBench(Bench):
+    """A dashboard whose database fails as the test says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = SimulatedDatabase()
+        super().__init__(folder)
+
+    def _open(self) -> Dashboard:
+        dashboard = Dashboard(
+            DashboardConfig(data_dir=self.folder, threads=4),
+            open_transport=lambda url: self.agents[url],
+            clock=lambda: self.now,
+            host=_OnDatabase(self.database),
+        )
+        dashboard.start()
+        return dashboard
+
+    @contextmanager
+    def commits_are(self, fate: Fate, at_least: int = 1):
+        """Within, every commit fails like this; at the end so many have."""
+        met = threading.Semaphore(0)
+
+        def fail() -> Fate:
+            met.release()
+            return fate
+
+        self.database.next_fate = fail
+        try:
+            yield
+            for _ in range(at_least):
+                assert met.acquire(timeout=10), "no commit was tried"
+        finally:
+            self.database.next_fate = lambda: Fate.DONE
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Let time pass, second by second, until it is so."""
+        for _ in range(500):
+            if condition():
+                return
+            threading.Event().wait(0.01)
+            self.pass_time(self.now + 1_000)
+        raise AssertionError(f"waited in vain until {what}")
+
+    def starts(self, plan: str) -> list[InstanceDue | StartSkipped]:
+        facts = (each.fact for each in self.dashboard.ledger.facts(plan_stream(plan)))
+        return [fact for fact in facts if isinstance(fact, InstanceDue | StartSkipped)]
+
+
+@pytest.fixture
+def here(tmp_path: Path):
+    bench = FailingBench(tmp_path)
+    bench.now = NOON
+    try:
+        yield bench
+    finally:
+        bench.dashboard.close()
+
+
+def test_an_instance_that_ends_as_it_starts_is_not_active(here: FailingBench) -> None:
+    job = CommandJob(agent="host", name="a", command_line="true", skipped_in=("brief",))
+    root = Context(name="brief", jobs=(ListedJob("host", "a"),))
+    here.dashboard.push_plan(JobPlan(root=root, jobs=(job,), end_on_completion=True), {}, OPERATOR)
+    instance = here.dashboard.start_instance("brief", OPERATOR)
+    assert here.dashboard.instance(instance).ended
+    assert here.dashboard.active_instances() == []
+    assert isinstance(here.dashboard.start_instance("brief", OPERATOR, key="the second"), UUID)

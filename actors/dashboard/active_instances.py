@@ -47,6 +47,11 @@ class ActiveInstances:
             if not alike:
                 del self._by_plan[_key(instance)]
 
+    def knows(self, instance_id: UUID) -> bool:
+        """Whether it counts as active."""
+        with self._lock:
+            return instance_id in self._by_id
+
     def of_plan(self, plan: str) -> list[UUID]:
         """The active instances of a plan, oldest first."""
         with self._lock:

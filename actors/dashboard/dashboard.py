@@ -65,6 +65,8 @@ IDLE_MS = 60_000
 SWEEP_MS = 15_000
 FIRST_RETRY_MS = 200
 LONGEST_RETRY_MS = 30_000
+LOOK_AGAIN_MS = 2_000
+"""How long a plan whose due starts could not be stored waits until it tries again."""
 _KEYS = uuid5(NAMESPACE_URL, "urn:jobledger:idempotency-key")
 
 
@@ -155,16 +157,7 @@ class Dashboard:
     def start(self) -> None:
         """Bring back what was active, and go on where the last process stopped."""
         for row in self._active_rows():
-            self._active.add(
-                ActiveInstance(
-                    instance_id=row.instance_id,
-                    plan=row.plan,
-                    plan_version=row.plan_version,
-                    environment_group=row.environment_group,
-                    ends_at=row.ends_at,
-                )
-            )
-            self._set_end(row.instance_id, row.ends_at)
+            self._instance_started(_active(row))
         self._timers.start()
         for stream in self.ledger.streams_with_unhandled():
             self._wake(stream)
@@ -188,10 +181,10 @@ class Dashboard:
         """Have the timers look at the clock now: it may have jumped."""
         self._timers.look()
 
-    def _active_rows(self) -> Iterator[InstanceRow]:
+    def _active_rows(self, plan: str | None = None) -> Iterator[InstanceRow]:
         cursor: str | None = None
         while True:
-            page = self.ledger.instances(active=True, after_cursor=cursor, limit=1000)
+            page = self.ledger.instances(plan=plan, active=True, after_cursor=cursor, limit=1000)
             yield from page.items
             cursor = page.next
             if cursor is None:
@@ -549,9 +542,23 @@ class Dashboard:
         self._active.add(instance)
         self._set_end(instance.instance_id, instance.ends_at)
 
-    def _instance_ended(self, instance_id: UUID, plan: str) -> None:
+    def _bring_back(self, plan: str) -> None:
+        """A commit that was reported as failed may have started or ended an instance: nobody heard of it."""
+        for row in self._active_rows(plan):
+            if not self._active.knows(row.instance_id):
+                self._instance_started(_active(row))
+        # Read again: one that ended meanwhile was told before it was known here.
+        listed = {row.instance_id for row in self._active_rows(plan)}
+        for instance_id in self._active.of_plan(plan):
+            if instance_id not in listed:
+                self._forget_instance(instance_id)
+
+    def _forget_instance(self, instance_id: UUID) -> None:
         self._active.discard(instance_id)
         self._timers.cancel(("end", instance_id))
+
+    def _instance_ended(self, instance_id: UUID, plan: str) -> None:
+        self._forget_instance(instance_id)
         self._plan_actor(plan).tell(StartDue())
 
     def _set_end(self, instance_id: UUID, ends_at: Instant | None) -> None:
@@ -587,7 +594,9 @@ class Dashboard:
             time_zone=self.config.time_zone,
             committed=self._wake_gateways,
             started=self._instance_started,
+            bring_back=self._bring_back,
             next_start_at=self._set_start,
+            look_again=lambda plan: self._set_start(plan, self.clock() + LOOK_AGAIN_MS),
         )
 
     def _ask_plan(self, name: str, message: PlanMessage) -> Any:
@@ -607,6 +616,16 @@ def _facts_of(preview: Step | Refused) -> tuple[Recorded, ...]:
     if isinstance(preview, Refused):
         raise NotPermitted(preview)
     return preview.facts
+
+
+def _active(row: InstanceRow) -> ActiveInstance:
+    return ActiveInstance(
+        instance_id=row.instance_id,
+        plan=row.plan,
+        plan_version=row.plan_version,
+        environment_group=row.environment_group,
+        ends_at=row.ends_at,
+    )
 
 
 __all__ = ["AgentRefused", "Dashboard", "DashboardConfig", "PlanInvalid", "Pushed"]

@@ -27,7 +27,7 @@ from ...domain.plan_log import (
 )
 from ...domain.topology import Topology
 from ...storage.ledger import Ledger
-from ...storage.records import Append, Change, Conflict, Inbound
+from ...storage.records import Append, Change, Conflict, Inbound, Unavailable
 from ..pool import ActorPool, PooledActor
 from ..timers import Clock
 from .active_instances import ActiveInstance, ActiveInstances
@@ -84,7 +84,11 @@ class PlanSurroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Of plans that name none."""
     committed: Callable[[tuple[Delivery, ...]], None]
     started: Callable[[ActiveInstance], None]
+    bring_back: Callable[[str], None]
+    """Have the index of active instances follow the plan's list of instances again."""
     next_start_at: Callable[[str, Instant | None], None]
+    look_again: Callable[[str], None]
+    """The due starts of a plan could not be accounted for: tell it again after a while."""
 
 
 class PlanActor(PooledActor):
@@ -100,6 +104,18 @@ class PlanActor(PooledActor):
 
     def on_receive(self, message: PlanMessage) -> object:
         """Obey; a log that somebody else wrote to is read again and the message obeyed once more."""
+        try:
+            return self._obey_or_read_again(message)
+        except Unavailable as error:
+            # What could not be stored may have been stored: the next message begins with what is on disk.
+            self._loaded = False
+            if not isinstance(message, StartDue):
+                raise
+            _log.warning("due starts not accounted for yet", plan=self._name, error=str(error))
+            self._around.look_again(self._name)
+            return None
+
+    def _obey_or_read_again(self, message: PlanMessage) -> object:
         try:
             return self._obey(message)
         except Conflict:
@@ -126,6 +142,7 @@ class PlanActor(PooledActor):
         state: PlanState | None = None
         for recorded in self._around.ledger.facts(self._stream):
             state = evolve_plan(state, recorded)
+        self._around.bring_back(self._name)
         self._state = state
         self._loaded = True
 
@@ -265,7 +282,7 @@ class PlanActor(PooledActor):
         if locks is not None:
             locks.saved = True
         self._state = state
-        if step is not None:
+        if step is not None and not step.state.ended:
             self._around.started(
                 ActiveInstance(
                     instance_id=step.state.instance_id,

@@ -7,9 +7,12 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from dashboard_rig import OPERATOR, Bench
+from dashboard_rig import OPERATOR, Bench, plan_of
 from jobledger.actors.dashboard.dashboard import Dashboard, DashboardConfig
 from jobledger.actors.dashboard.host import Host
+from jobledger.actors.dashboard.instance_actor import PlanInstanceActor
+from jobledger.actors.pool import live_actors
+from jobledger.domain.commands import SkipJob
 from jobledger.domain.facts import InstanceDue, StartSkipped
 from jobledger.domain.plan import CommandJob, Context, JobPlan, ListedJob, StartWindow
 from jobledger.domain.plan_log import plan_stream
@@ -86,6 +89,35 @@ def here(tmp_path: Path):
         yield bench
     finally:
         bench.dashboard.close()
+
+
+def test_a_start_that_was_due_while_the_disk_was_full_happens_once_there_is_space(here: FailingBench) -> None:
+    here.dashboard.push_plan(plan_of("hourly", ["a"], window=HOURLY), {}, OPERATOR)
+    with here.commits_are(Fate.FULL):
+        here.pass_time(ONE)
+    assert here.starts("hourly") == []
+    here.until(lambda: here.starts("hourly"), "the start has happened")
+    (due,) = here.starts("hourly")
+    assert isinstance(due, InstanceDue)
+    assert due.due_at == ONE
+    here.pass_time(ONE + 60 * MINUTE)
+    here.until(lambda: len(here.starts("hourly")) == 2, "the next one has happened too")
+
+
+def test_an_actor_goes_to_sleep_although_its_snapshot_cannot_be_stored(here: FailingBench) -> None:
+    here.dashboard.push_plan(plan_of("hourly", ["a"]), {}, OPERATOR)
+    instance = here.dashboard.start_instance("hourly", OPERATOR)
+    here.dashboard.command(instance, SkipJob(job="host-a", context="hourly"), OPERATOR)
+
+    def awake() -> list[object]:
+        actors = [each._actor_weakref() for each in live_actors(PlanInstanceActor)]
+        return [each for each in actors if each is not None and each.instance_id == instance]
+
+    assert len(awake()) == 1
+    with here.commits_are(Fate.FULL):
+        here.pass_time(NOON + 2 * MINUTE)
+    here.until(lambda: not awake(), "the actor sleeps")
+    assert here.dashboard.instance(instance).position > 1
 
 
 def test_an_instance_that_ends_as_it_starts_is_not_active(here: FailingBench) -> None:

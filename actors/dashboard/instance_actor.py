@@ -112,6 +112,8 @@ class PlanInstanceActor(PooledActor):
         self._heard_through = 0
         self._snapshot_position = 0
         self._last_error: str | None = None
+        self._kept: list[Any] = []
+        """Orders that nobody waits for and that could not be carried out yet: those of the clock."""
 
     # --- turns ----------------------------------------------------------------------------------------------
 
@@ -133,11 +135,7 @@ class PlanInstanceActor(PooledActor):
             _log.exception(
                 "instance actor failed, rebuilding it from its log", instance=str(self.instance_id)
             )
-            self._forget()
-            for envelope in envelopes:
-                if envelope.reply_to is not None:
-                    refuse(envelope, error)
-            self._around.retry(self.instance_id)
+            self._begin_anew(envelopes, error)
 
     def _take_turn(self, envelopes: Sequence[Any]) -> None:
         rebuilt = self._state is None
@@ -147,10 +145,11 @@ class PlanInstanceActor(PooledActor):
             work = _Work(state, locks)
             if rebuilt:
                 self._catch_up(work)
-            for envelope in envelopes:
+            for envelope in (*self._kept, *envelopes):
                 if not self._decide(work, envelope):
                     stop = envelope
             self._store(work)
+        self._kept.clear()
         for envelope, answer in work.replies:
             _answer(envelope, answer)
         if stop is not None:
@@ -184,11 +183,19 @@ class PlanInstanceActor(PooledActor):
     def _stop_for(self, envelope: Any) -> None:
         """Passivate, or obey pykka's own order to stop."""
         if isinstance(envelope.message, Passivate):
-            if self._state is not None and self._state.position > self._snapshot_position:
-                self._around.ledger.save(Change(snapshots=(snapshot_of(self._state),)))
+            self._save_snapshot()
             self._stop()
             return
         self.receive_one(envelope)
+
+    def _save_snapshot(self) -> None:
+        """Spare the next rebuild the facts so far; without it, it only takes longer."""
+        if self._state is None or self._state.position <= self._snapshot_position:
+            return
+        try:
+            self._around.ledger.save(Change(snapshots=(snapshot_of(self._state),)))
+        except Unavailable as error:
+            _log.warning("snapshot not stored", instance=str(self.instance_id), error=str(error))
 
     def _again_or_refuse(self, envelopes: Sequence[Any]) -> None:
         try:
@@ -198,12 +205,17 @@ class PlanInstanceActor(PooledActor):
             self._put_off(envelopes, error)
 
     def _put_off(self, envelopes: Sequence[Any], error: Exception) -> None:
-        """Askers are told; events stay in the inbox and are looked at again."""
         self._last_error = str(error)
+        self._begin_anew(envelopes, error)
+
+    def _begin_anew(self, envelopes: Sequence[Any], error: Exception) -> None:
+        """Askers are told; events stay in the inbox, and the clock's orders are kept: all is tried again."""
         self._forget()
         for envelope in envelopes:
             if envelope.reply_to is not None:
                 refuse(envelope, error)
+            elif isinstance(envelope.message, Ordered):
+                self._kept.append(envelope)
         self._around.retry(self.instance_id)
 
     def _park_all(self, envelopes: Sequence[Any], error: UnknownName) -> None:
@@ -223,6 +235,9 @@ class PlanInstanceActor(PooledActor):
     def _rebuild(self) -> InstanceState:
         state = self._around.logs.state(self.instance_id)
         self._snapshot_position = state.position
+        if state.ended and self._around.active.knows(self.instance_id):
+            # The commit that ended it was reported as failed and was one after all.
+            self._around.instance_ended(self.instance_id, state.plan)
         return state
 
     def _forget(self) -> None:

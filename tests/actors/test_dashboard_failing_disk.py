@@ -9,14 +9,16 @@ from uuid import UUID
 import pytest
 from dashboard_rig import OPERATOR, Bench, plan_of
 from jobledger.actors.dashboard.dashboard import Dashboard, DashboardConfig
+from jobledger.actors.dashboard.errors import NotPermitted
 from jobledger.actors.dashboard.host import Host
 from jobledger.actors.dashboard.instance_actor import PlanInstanceActor
 from jobledger.actors.pool import live_actors
-from jobledger.domain.commands import SkipJob
+from jobledger.domain.commands import EndInstance, SkipJob
 from jobledger.domain.facts import InstanceDue, StartSkipped
 from jobledger.domain.plan import CommandJob, Context, JobPlan, ListedJob, StartWindow
 from jobledger.domain.plan_log import plan_stream
 from jobledger.storage.ledger import Ledger
+from jobledger.storage.records import Unavailable
 from simulated_database import Fate, SimulatedDatabase, SimulatedEngine
 
 MINUTE = 60_000
@@ -102,6 +104,38 @@ def test_a_start_that_was_due_while_the_disk_was_full_happens_once_there_is_spac
     assert due.due_at == ONE
     here.pass_time(ONE + 60 * MINUTE)
     here.until(lambda: len(here.starts("hourly")) == 2, "the next one has happened too")
+
+
+def test_an_instance_whose_start_was_reported_as_failed_is_active_all_the_same(here: FailingBench) -> None:
+    here.dashboard.push_plan(plan_of("hourly", ["a"], window=HOURLY), {}, OPERATOR)
+    with here.commits_are(Fate.IN_DOUBT), pytest.raises(Unavailable):
+        here.dashboard.start_instance("hourly", OPERATOR, key="the first")
+    with pytest.raises(NotPermitted, match="one instance at a time"):
+        here.dashboard.start_instance("hourly", OPERATOR, key="the second")
+    (active,) = here.dashboard.active_instances("hourly")
+    here.pass_time(NOON + 31 * MINUTE)
+    ended = here.wait(active.instance_id, lambda state: state.ended)
+    assert ended.end_reason == "window closed"
+
+
+def test_an_instance_whose_end_was_reported_as_failed_is_in_nobodys_way(here: FailingBench) -> None:
+    here.dashboard.push_plan(plan_of("hourly", ["a"], window=HOURLY), {}, OPERATOR)
+    first = here.dashboard.start_instance("hourly", OPERATOR)
+    with here.commits_are(Fate.IN_DOUBT), pytest.raises(Unavailable):
+        here.dashboard.command(first, EndInstance(), OPERATOR)
+    here.until(lambda: here.dashboard.active_instances() == [], "the instance is known to have ended")
+    assert here.dashboard.start_instance("hourly", OPERATOR, key="the second") != first
+
+
+def test_a_window_that_closed_while_the_disk_was_full_is_closed_once_there_is_space(
+    here: FailingBench,
+) -> None:
+    here.dashboard.push_plan(plan_of("hourly", ["a"], window=HOURLY), {}, OPERATOR)
+    instance = here.dashboard.start_instance("hourly", OPERATOR)
+    with here.commits_are(Fate.FULL):
+        here.pass_time(NOON + 31 * MINUTE)
+    here.until(lambda: here.dashboard.instance(instance).ended, "the window is closed")
+    assert here.dashboard.instance(instance).end_reason == "window closed"
 
 
 def test_an_actor_goes_to_sleep_although_its_snapshot_cannot_be_stored(here: FailingBench) -> None:

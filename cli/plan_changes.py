@@ -28,6 +28,9 @@ def _told(change: PlanChange) -> str:
         case "parameter":
             owner = f"job {change.job}" if change.job is not None else f"context {change.context}"
             subject, what = f"parameter {change.name} of {owner}", ""
+        case "notification" if change.job is not None:
+            where = "" if change.context is None else f" in context {change.context}"
+            subject, what = f"notification {change.name} of job {change.job}", where
         case "window":
             subject, what = f"start of {change.name}", ""
         case "context" | "lock" if change.context is not None:

@@ -11,6 +11,7 @@ import msgspec
 
 from .instants import Instant
 from .messages import Catalyst, DryRun, Outcome
+from .notification_settings import NotificationSettings
 from .plan import JobIdentifier, JobPlan
 
 SCHEMA_VERSION = 1
@@ -334,7 +335,17 @@ class StartSkipped(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, ta
     detail: str = ""
 
 
-PlanFact: TypeAlias = PlanPushed | InstanceDue | StartSkipped
+class NotificationsSet(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Who is told of what was changed without a new version; it holds for active instances too, at once."""
+
+    notifications: NotificationSettings
+    documents: dict[str, bytes] = {}
+    """All documents of the version that say so from now on."""
+    removed: tuple[str, ...] = ()
+    """The paths of all that said so before: when the version was pushed, and until now."""
+
+
+PlanFact: TypeAlias = PlanPushed | InstanceDue | StartSkipped | NotificationsSet
 
 # --- of the locks of an environment group -------------------------------------------------------------------
 

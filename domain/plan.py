@@ -11,6 +11,7 @@ from typing import TypeAlias
 import msgspec
 
 from .instants import Instant
+from .notification_settings import NotificationSettings
 
 JobIdentifier: TypeAlias = str
 """``agentName-jobName``: what dependencies and lists of jobs call a job."""
@@ -260,6 +261,7 @@ class JobPlan(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     disabled: bool = False
     schedules_disabled: bool = False
     delay_agent_synchronisation: bool = False
+    notifications: NotificationSettings = NotificationSettings()
 
     @property
     def name(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
+from .notification_settings import JobNotification, NotificationSettings
 from .plan import (
     CommandJob,
     Context,
@@ -41,10 +42,11 @@ Thing: TypeAlias = Literal[
     "lock",
     "participant",
     "parameter",
+    "notification",
     "document",
 ]
-"""What changed. A listing is a job in a context; a participant is a job of a lock; a document is a file of
-the bundle that makes no difference to the plan, such as a profile."""
+"""What changed. A listing is a job in a context; a participant is a job of a lock; a notification is who is
+told of what; a document is a file of the bundle that makes no difference to the plan, such as a profile."""
 
 
 class PlanChange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -70,6 +72,7 @@ def plan_changes(before: JobPlan, after: JobPlan) -> Iterator[PlanChange]:
     yield from _fields("window", before.name, before.window, after.window)
     yield from _contexts(before.root, after.root)
     yield from _jobs(before.jobs, after.jobs)
+    yield from _notifications(after.name, before.notifications, after.notifications)
 
 
 def version_changes(
@@ -99,7 +102,7 @@ def document_changes(before: Mapping[str, bytes], after: Mapping[str, bytes]) ->
             yield PlanChange(change="changed", what="document", name=path)
 
 
-_OF_THE_PLAN_ITSELF = ("context/", "jobs/")
+_OF_THE_PLAN_ITSELF = ("context/", "jobs/", "notification/", "notification_details/")
 _OF_A_PLAN = (
     "environment_group",
     "concurrent",
@@ -337,6 +340,40 @@ def _job(identifier: JobIdentifier, before: Job, after: Job) -> Iterator[PlanCha
             yield from _fields("job", identifier, before.trigger, after.trigger, within="trigger.")
         case _:
             return
+
+
+# --- notifications ------------------------------------------------------------------------------------------
+
+
+def _notifications(
+    plan: str, before: NotificationSettings, after: NotificationSettings
+) -> Iterator[PlanChange]:
+    if before.plan is not None and after.plan is not None:
+        yield from _fields("notification", plan, before.plan, after.plan)
+    elif before.plan != after.plan:
+        yield PlanChange(
+            change="added" if before.plan is None else "removed",
+            what="notification",
+            name=plan,
+            before=_shown(before.plan),
+            after=_shown(after.plan),
+        )
+    old, new = _numbered(before.jobs, _told_of), _numbered(after.jobs, _told_of)
+    for change, ((job, _, context, monitor_type), _), was, now in _paired(old, new):
+        if was != now:
+            yield PlanChange(
+                change=change,
+                what="notification",
+                name=monitor_type,
+                context=context or None,
+                job=job,
+                before=_shown(was),
+                after=_shown(now),
+            )
+
+
+def _told_of(each: JobNotification) -> tuple[str, str, str, str]:
+    return each.job, each.agent, each.context, each.monitor_type.value
 
 
 # --- lists --------------------------------------------------------------------------------------------------

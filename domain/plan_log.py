@@ -11,7 +11,16 @@ import msgspec
 from msgspec.structs import replace
 
 from .cron import CronExpression
-from .facts import Cause, InstanceDue, InstanceStarted, PlanFact, PlanPushed, Recorded, StartSkipped
+from .facts import (
+    Cause,
+    InstanceDue,
+    InstanceStarted,
+    NotificationsSet,
+    PlanFact,
+    PlanPushed,
+    Recorded,
+    StartSkipped,
+)
 from .instants import Instant, time_zone
 from .plan import JobPlan
 from .windows import Blackout
@@ -32,6 +41,8 @@ class PlanState(msgspec.Struct, frozen=True, kw_only=True):
     version: int
     plan: JobPlan
     documents: dict[str, bytes]
+    notifications_at: int
+    """The position of the fact that says who is told of what."""
     pushed_at: Instant
     accounted_through: Instant
     """Every due start up to here has its fact."""
@@ -47,12 +58,22 @@ def evolve_plan(state: PlanState | None, recorded: Recorded) -> PlanState:
                 version=fact.version,
                 plan=fact.plan,
                 documents=fact.documents,
+                notifications_at=recorded.position,
                 pushed_at=recorded.at,
                 accounted_through=recorded.at,
             )
         case InstanceDue(due_at=due_at) if state is not None:
             through = state.accounted_through if due_at is None else max(state.accounted_through, due_at)
             return replace(state, position=recorded.position, accounted_through=through)
+        case NotificationsSet() as fact if state is not None:
+            plan, documents = with_notifications(state.plan, state.documents, fact)
+            return replace(
+                state,
+                position=recorded.position,
+                plan=plan,
+                documents=documents,
+                notifications_at=recorded.position,
+            )
         case StartSkipped(through=through) if state is not None:
             through = max(state.accounted_through, through)
             return replace(state, position=recorded.position, accounted_through=through)
@@ -71,6 +92,14 @@ def push(state: PlanState | None, plan: JobPlan, documents: dict[str, bytes]) ->
         documents=documents,
         previous_agents=tuple(agent for agent in before if agent not in plan.agents()),
     )
+
+
+def with_notifications(
+    plan: JobPlan, documents: dict[str, bytes], fact: NotificationsSet
+) -> tuple[JobPlan, dict[str, bytes]]:
+    """A version of a plan and its documents once its notifications were changed."""
+    kept = {path: content for path, content in documents.items() if path not in fact.removed}
+    return replace(plan, notifications=fact.notifications), kept | fact.documents
 
 
 def instance_started(

@@ -8,6 +8,7 @@ from .cron import CronExpression
 from .deadlocks import deadlocks
 from .job_validation import job_problems
 from .lock_validation import lock_problems
+from .notification_validation import notification_problems
 from .plan import (
     Context,
     Dependency,
@@ -47,6 +48,7 @@ def validate(
         *_deadlocks(plan),
         *lock_problems(plan),
         *job_problems(plan),
+        *notification_problems(plan),
         *_agents(plan, known_agents),
     ]
 

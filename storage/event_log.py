@@ -61,6 +61,16 @@ class EventLog:
         )
         return [self._mapper.decode(stream, position, topic, state) for position, topic, state in rows]
 
+    def positions_of(self, stream: UUID, kind: type[Fact]) -> list[int]:
+        """The positions of the facts of one kind, in order."""
+        rows = self._reader.rows(
+            "SELECT originator_version FROM stored_events "
+            "WHERE originator_id = ? AND topic LIKE ? ORDER BY originator_version",
+            self._reader.key(stream),
+            f"{kind.__name__}:%",
+        )
+        return [position for (position,) in rows]
+
     def headers_of(self, stream: UUID, kind: type[Fact]) -> list[FactHeader]:
         """When and why each fact of one kind was recorded, in order."""
         rows = self._reader.rows(

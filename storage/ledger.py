@@ -178,6 +178,10 @@ class Ledger:
         """Facts of one kind, which alone are read, the oldest first unless told otherwise."""
         return self._log.facts_of(stream, kind, skip, limit, newest_first=newest_first)
 
+    def positions_of(self, stream: UUID, kind: type[Fact]) -> list[int]:
+        """The positions of the facts of one kind, in order."""
+        return self._log.positions_of(stream, kind)
+
     def headers_of(self, stream: UUID, kind: type[Fact]) -> list[FactHeader]:
         """When and why each fact of one kind was recorded, in order."""
         return self._log.headers_of(stream, kind)

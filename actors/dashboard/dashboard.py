@@ -17,7 +17,7 @@ import structlog
 from ...domain.audit import AuditRow, audit
 from ...domain.commands import CloseWindow, Command, FireDependants, Refused
 from ...domain.decide import Step, preview_dependants, preview_success
-from ...domain.facts import Recorded
+from ...domain.facts import NotificationsSet, Recorded
 from ...domain.instance import InstanceState
 from ...domain.instants import Instant
 from ...domain.lock_group import LockGroup
@@ -50,7 +50,16 @@ from .instances import Instances
 from .lock_groups import LockGroups
 from .orders import Orders
 from .origin import CLOCK, Origin
-from .plan_actor import PlanActor, PlanMessage, PlanSurroundings, Push, ReadPlan, StartDue, StartNow
+from .plan_actor import (
+    PlanActor,
+    PlanMessage,
+    PlanSurroundings,
+    Push,
+    ReadPlan,
+    SetNotifications,
+    StartDue,
+    StartNow,
+)
 from .plan_versions import PlanVersion, PlanVersions, VersionRow
 from .ports import AgentRefused, AgentTransport, AgentUnreachable
 from .surroundings import Surroundings
@@ -257,7 +266,7 @@ class Dashboard:
         """What a push would do, without doing it; raises ``PlanInvalid``."""
         warnings = self._warnings_of(plan)
         try:
-            state = self._plan_state(plan.name)
+            state = self.plan_as_it_stands(plan.name)
         except UnknownName:
             return Pushed(name=plan.name, version=1, created=True, changed=True, warnings=warnings)
         changed = (state.plan, state.documents) != (plan, documents)
@@ -299,9 +308,17 @@ class Dashboard:
         before, after = self._versions.find(name, older), self._versions.find(name, newer)
         return version_changes(before.plan, before.documents, after.plan, after.documents)
 
-    def _plan_state(self, name: str) -> PlanState:
+    def plan_as_it_stands(self, name: str) -> PlanState:
+        """A plan with what was changed since its push; raises ``UnknownName``."""
         state: PlanState = self._ask_plan(name, ReadPlan())
         return state
+
+    def set_notifications(self, name: str, fact: NotificationsSet, *, since: int, origin: Origin) -> bool:
+        """Change who is told of what, for active instances too; false when it was changed meanwhile.
+
+        ``since`` is the position of the fact that the change is made upon. Raises ``UnknownName``.
+        """
+        return self._ask_plan(name, SetNotifications(fact, since, origin)) is not None
 
     # --- instances ------------------------------------------------------------------------------------------
 

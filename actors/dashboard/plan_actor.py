@@ -10,7 +10,14 @@ import structlog
 
 from ...domain.commands import Refused
 from ...domain.decide import Step, start
-from ...domain.facts import InstanceDue, InstanceStarted, PlanFact, PlanPushed, Recorded
+from ...domain.facts import (
+    InstanceDue,
+    InstanceStarted,
+    NotificationsSet,
+    PlanFact,
+    PlanPushed,
+    Recorded,
+)
 from ...domain.instants import Instant
 from ...domain.locks import define
 from ...domain.messages import DryRun
@@ -24,6 +31,7 @@ from ...domain.plan_log import (
     plan_stream,
     push,
     record,
+    with_notifications,
 )
 from ...domain.topology import Topology
 from ...storage.ledger import Ledger
@@ -61,6 +69,15 @@ class StartNow(msgspec.Struct, frozen=True, kw_only=True):
     """Given when the same order may come twice; the second finds the instance of the first."""
 
 
+class SetNotifications(msgspec.Struct, frozen=True):
+    """Change who is told of what; answers the plan's state, or ``None`` when it was changed since."""
+
+    fact: NotificationsSet
+    since: int
+    """The position of the fact that the change was made upon."""
+    origin: Origin
+
+
 class StartDue(msgspec.Struct, frozen=True):
     """The clock struck: account for every start that is due."""
 
@@ -69,7 +86,7 @@ class ReadPlan(msgspec.Struct, frozen=True):
     """Answer the plan's state."""
 
 
-PlanMessage: TypeAlias = Push | StartNow | StartDue | ReadPlan
+PlanMessage: TypeAlias = Push | SetNotifications | StartNow | StartDue | ReadPlan
 
 
 class PlanSurroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +144,8 @@ class PlanActor(PooledActor):
         match message:
             case Push():
                 return self._push(message)
+            case SetNotifications():
+                return self._set_notifications(message)
             case StartNow():
                 return self._start_now(message)
             case StartDue():
@@ -175,6 +194,14 @@ class PlanActor(PooledActor):
             if step is not None:
                 held.take(step.state, step.facts, step.granted)
             self._save([fact], origin, locks=held)
+
+    def _set_notifications(self, message: SetNotifications) -> PlanState | None:
+        state = self._known()
+        if state.notifications_at != message.since:
+            return None
+        if with_notifications(state.plan, state.documents, message.fact) != (state.plan, state.documents):
+            self._save([message.fact], message.origin)
+        return self._known()
 
     def _start_now(self, message: StartNow) -> UUID:
         state = self._known()

@@ -2,10 +2,10 @@
 
 import msgspec
 
-from ...domain.facts import PlanPushed
+from ...domain.facts import NotificationsSet, PlanPushed, Recorded
 from ...domain.instants import Instant
 from ...domain.plan import JobPlan
-from ...domain.plan_log import plan_stream
+from ...domain.plan_log import plan_stream, with_notifications
 from ...storage.ledger import Ledger
 from .errors import UnknownName
 
@@ -47,16 +47,31 @@ class PlanVersions:
         for recorded in found:
             fact = recorded.fact
             if isinstance(fact, PlanPushed) and version in {None, fact.version}:
+                plan, documents = self._as_it_stood(recorded, fact)
                 return PlanVersion(
                     name=name,
                     version=fact.version,
-                    plan=fact.plan,
-                    documents=fact.documents,
+                    plan=plan,
+                    documents=documents,
                     pushed_at=recorded.at,
                     pushed_by=recorded.cause.by,
                 )
         what = f"there is no plan {name}" if version is None else f"plan {name} has no version {version}"
         raise UnknownName(what)
+
+    def _as_it_stood(self, pushed: Recorded, fact: PlanPushed) -> tuple[JobPlan, dict[str, bytes]]:
+        """A version with its notifications as they were last set before the next version."""
+        stream, position = pushed.originator_id, pushed.position
+        pushes = self._ledger.positions_of(stream, PlanPushed)
+        until = next((each for each in pushes if each > position), None)
+        sets = self._ledger.positions_of(stream, NotificationsSet)
+        last = max((each for each in sets if position < each < (until or each + 1)), default=None)
+        if last is None:
+            return fact.plan, fact.documents
+        (found,) = self._ledger.facts(stream, after=last - 1, until=last)
+        if not isinstance(found.fact, NotificationsSet):
+            raise TypeError(f"fact {last} of plan {fact.plan.name} is {type(found.fact).__name__}")
+        return with_notifications(fact.plan, fact.documents, found.fact)
 
     def all(self, name: str) -> list[VersionRow]:
         """Every version, oldest first; raises ``UnknownName`` when there is no such plan."""

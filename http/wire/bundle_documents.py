@@ -1,25 +1,27 @@
 """The documents of a bundle, and the plan that they make."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
 
+from ...domain.notification_settings import NotificationSettings
 from ...domain.plan import CommandJob, JobPlan, Parameter
 from ...domain.problems import Place, Problem
 from .documents import Fields, Reader, WireError, WireProblem, decode_object, encode_readably
 from .file_names import FileNames
 from .job_names import ReadTemplate
 from .job_templates import TemplateKind, read_job, template_kind
+from .notification_settings import FOLDERS as NOTIFICATION_FOLDERS
+from .notification_settings import OF_JOBS, OF_PLAN, is_notification_document, read_settings
 from .plans import read_plan
 from .split_contexts import join_contexts
 
 FOLDERS = (
     "context",
     *(f"jobs/{kind}" for kind in TemplateKind),
-    "notification",
-    "notification_details",
+    *NOTIFICATION_FOLDERS,
     "profiles",
 )
 """What a bundle's top folder holds."""
@@ -30,6 +32,9 @@ _LEADS_ON = re.compile(
     r"(?:/\d+)?$"
 )
 """Where a flaw leaves jobs, dependencies or whole contexts out, so that validation would miss them."""
+_READ = ("context/", "jobs/", *(f"{folder}/" for folder in NOTIFICATION_FOLDERS))
+"""Where documents are that make the plan; what else a bundle holds is kept as it came."""
+
 _VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
@@ -78,11 +83,11 @@ class Part:
 
 
 def parts_in(documents: dict[str, bytes]) -> list[Part]:
-    """The contexts and job templates among a zip's documents; raises ``WireError``."""
+    """The contexts, job templates and notifications among a zip's documents; raises ``WireError``."""
     problems: list[WireProblem] = []
     parts = []
     for path, content in documents.items():
-        if path.startswith(("context/", "jobs/")) and path.endswith(".json"):
+        if path.startswith(_READ) and path.endswith(".json"):
             try:
                 parts.append(Part(path, decode_object(content, document=path), document=path))
             except WireError as error:
@@ -93,15 +98,22 @@ def parts_in(documents: dict[str, bytes]) -> list[Part]:
 
 
 def parts_of(bundle: Fields) -> tuple[list[Part], dict[str, bytes]]:
-    """The contexts and job templates of a bundle in one document, and its other documents by path.
+    """The contexts, job templates and notifications of a bundle in one document, and its others by path.
 
     Raises ``WireError``.
     """
     problems: list[WireProblem] = []
     reader = Reader(bundle, problems)
     names = FileNames()
-    parts = [*_context_part(reader, names), *_job_parts(reader, names)]
-    others = _other_documents(reader, names)
+    parts = [
+        *_context_part(reader, names),
+        *_job_parts(reader, names),
+        *_notification_parts(reader, names),
+    ]
+    others = {
+        names.path("profiles", _name(each, "profileName")): encode_readably(each.fields)
+        for each in reader.objects("contextProfiles")
+    }
     if problems:
         raise WireError(problems)
     return parts, others
@@ -124,19 +136,12 @@ def _job_parts(reader: Reader, names: FileNames) -> Iterator[Part]:
             yield Part(names.path(f"jobs/{kind}", _name(job, "jobName")), job.fields, job.pointer)
 
 
-def _other_documents(reader: Reader, names: FileNames) -> dict[str, bytes]:
-    others: dict[str, bytes] = {}
-    for field, folder, naming in (
-        ("contextProfiles", "profiles", "profileName"),
-        ("emailNotificationDetails", "notification_details", "jobName"),
-    ):
-        for each in reader.objects(field):
-            others[names.path(folder, _name(each, naming))] = encode_readably(each.fields)
-    notification = reader.object("emailNotificationContext")
-    if notification is not None:
-        path = names.path("notification", _name(notification, "contextName"))
-        others[path] = encode_readably(notification.fields)
-    return others
+def _notification_parts(reader: Reader, names: FileNames) -> Iterator[Part]:
+    for each in reader.objects("emailNotificationDetails"):
+        yield Part(names.path(OF_JOBS, _name(each, "jobName")), each.fields, each.pointer)
+    of_plan = reader.object("emailNotificationContext")
+    if of_plan is not None:
+        yield Part(names.path(OF_PLAN, _name(of_plan, "contextName")), of_plan.fields, of_plan.pointer)
 
 
 def _name(reader: Reader, field: str) -> str:
@@ -149,15 +154,29 @@ def assemble(parts: list[Part], documents: dict[str, bytes]) -> Bundle:
     contexts = {part.path: part for part in parts if part.path.startswith("context/")}
     path, root = join_contexts({part.path: part.fields for part in contexts.values()})
     problems: list[WireProblem] = []
-    templates = list(_templates([part for part in parts if part.path not in contexts], problems))
+    templates = list(_templates([part for part in parts if part.path.startswith("jobs/")], problems))
     place = contexts[path]
     reader = Reader(root, problems, pointer=place.pointer, document=place.document)
     reader.required_text("name")
     plan, warnings, marked_by_tokens = read_plan(reader, templates)
+    leads_on = any(_LEADS_ON.search(problem.pointer) for problem in problems)
+    settings = read_notifications(parts, problems, warnings)
+    plan = msgspec.structs.replace(plan, notifications=settings)
     if problems:
-        leads_on = any(_LEADS_ON.search(problem.pointer) for problem in problems)
         raise WireError(list(_placed(problems, plan)), None if leads_on else plan)
     return Bundle(plan, documents, tuple(warnings), marked_by_tokens)
+
+
+def read_notifications(
+    parts: Iterable[Part], problems: list[WireProblem], warnings: list[Problem]
+) -> NotificationSettings:
+    """What the notifications among the parts say, in the order of their paths."""
+    of_plan: list[Reader] = []
+    of_jobs: list[Reader] = []
+    for part in sorted(parts, key=lambda each: each.path):
+        if is_notification_document(part.path):
+            (of_plan if part.path.startswith(f"{OF_PLAN}/") else of_jobs).append(part.reader(problems))
+    return read_settings(of_plan, of_jobs, warnings)
 
 
 def _placed(problems: list[WireProblem], plan: JobPlan) -> Iterator[WireProblem]:

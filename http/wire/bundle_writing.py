@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import msgspec
 
+from ...domain.notification_settings import NotificationSettings
 from ...domain.plan import Context, Dependency, EventJob, JobPlan
 from ...domain.problems import Place, Problem
 from .bundle_documents import Bundle, assemble, parts_in, templates_by_identifier
 from .documents import Fields, Value, WireError, decode, encode_readably, unwrapped
 from .file_names import ENVIRONMENT_SUFFIX, FileNames, file_name
 from .job_templates import JsonObject, TemplateKind, job_template_fields, kind_of_event, kind_of_job
+from .notification_settings import OF_PLAN, is_notification_document, settings_documents
 from .plans import plan_fields
 from .split_contexts import join_contexts
 from .tokens import AGENT
@@ -23,7 +25,7 @@ def new_documents(plan: JobPlan) -> dict[str, bytes]:
     for job in plan.jobs:
         path = names.path(f"jobs/{kind_of_job(job)}", job.name)
         documents[path] = encode_readably(job_template_fields(job, plan.name))
-    return documents
+    return documents | settings_documents(plan.notifications, plan.name, names)
 
 
 def documents_for(plan: JobPlan, documents: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -38,12 +40,16 @@ def documents_for(plan: JobPlan, documents: Mapping[str, bytes]) -> dict[str, by
     before = assemble(parts_in(given), given).plan
     if before == plan:
         return given
+    if before.notifications != plan.notifications:
+        given = {path: content for path, content in given.items() if not is_notification_document(path)}
+        given |= settings_documents(plan.notifications, plan.name, FileNames())
     for whole_contexts in (False, True):
         changed = _changed(before, plan, given, whole_contexts=whole_contexts)
         if assemble(parts_in(changed), changed).plan == plan:
             return changed
+    anew = msgspec.structs.replace(plan, notifications=NotificationSettings())
     others = {path: content for path, content in given.items() if not path.startswith(("context/", "jobs/"))}
-    return others | new_documents(plan)
+    return others | new_documents(anew)
 
 
 def _changed(
@@ -206,12 +212,12 @@ class _Tokens:
     def path(self, path: str) -> str:
         """The path, with the environment left out where it names the plan."""
         folder, _, rest = path.partition("/")
-        if folder != "context":
+        if folder not in {"context", OF_PLAN}:
             return path
         old, new = file_name(self._plan), file_name(self._plan_token)
         first, slash, below = rest.partition("/")
         return (
-            f"context/{new}{slash}{below}"
+            f"{folder}/{new}{slash}{below}"
             if first == old
             else path.replace(f"/{old}.json", f"/{new}.json", 1)
         )

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...domain.notification_settings import JobNotification, NotificationSettings
 from ...domain.plan import (
     Context,
     Dependency,
@@ -20,6 +21,7 @@ from ...domain.problems import Place
 from .documents import Fields, Reader, Value, WireError, WireProblem, kind_of
 from .plan_yaml_fields import duration_ms, read_blackout, read_parameter_map, refuse_unknown, scalar
 from .plan_yaml_jobs import JOB_KINDS, HoldsAndSkips, read_job_entry
+from .plan_yaml_notifications import read_job_section, read_plan_section
 from .plans import MAX_CONTEXTS_DEEP, with_standings
 from .yaml_text import read_yaml
 
@@ -39,6 +41,7 @@ _PLAN_FIELDS = frozenset(
         "jobs",
         "contexts",
         "locks",
+        "notifications",
     }
 )
 _CONTEXT_FIELDS = frozenset({"description", "agent", "parameters", "jobs", "contexts"})
@@ -71,6 +74,7 @@ def read_plan_value(value: Value) -> JobPlan:
 class _Defined:
     job: Job
     defaults: HoldsAndSkips
+    notifications: tuple[JobNotification, ...]
 
 
 class _PlanFile:
@@ -106,6 +110,10 @@ class _PlanFile:
             disabled=reader.flag("disabled"),
             schedules_disabled=reader.flag("schedules_disabled"),
             delay_agent_synchronisation=reader.flag("delay_agent_synchronisation"),
+            notifications=NotificationSettings.of(
+                read_plan_section(reader),
+                (each for defined in self._defined.values() for each in defined.notifications),
+            ),
         )
 
     def _window(self) -> StartWindow:
@@ -138,7 +146,8 @@ class _PlanFile:
                 entry.flaw("", f"the job {name!r} is described twice; leave only its name (and after) here")
             else:
                 job, defaults = read_job_entry(entry, name, agent)
-                self._defined[name] = _Defined(job, defaults)
+                told = read_job_section(entry, job=job.name, agent=job.agent)
+                self._defined[name] = _Defined(job, defaults, told)
         contexts = reader.object("contexts")
         for name in () if contexts is None else contexts.fields:
             child = None if contexts is None else contexts.object(name)

@@ -31,7 +31,17 @@ from .plan_yaml_fields import (
 JOB_KINDS = ("command", "schedule", "file", "event")
 """The fields one of which describes a job; without any, an entry mentions a job described elsewhere."""
 
-_COMMON = {"agent", "name", "description", "display_name", "startup", "held", "skipped", "after"}
+_COMMON = {
+    "agent",
+    "name",
+    "description",
+    "display_name",
+    "startup",
+    "held",
+    "skipped",
+    "after",
+    "notifications",
+}
 _TRIGGER = {
     "zone",
     "group",

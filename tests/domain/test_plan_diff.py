@@ -8,6 +8,12 @@ import msgspec
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from jobledger.domain.notification_settings import (
+    JobNotification,
+    MonitorType,
+    NotificationSettings,
+    PlanNotifications,
+)
 from jobledger.domain.plan import (
     CommandJob,
     Context,
@@ -68,6 +74,9 @@ BASE = plan(
 )
 
 
+TELL_OPS = NotificationSettings(plan=PlanNotifications(monitor_types=(MonitorType.ERROR,), to=("ops@x",)))
+
+
 def with_root(**fields: Any) -> JobPlan:
     root = msgspec.structs.replace(BASE.root, **fields)
     return plan(root, *BASE.jobs)
@@ -105,6 +114,32 @@ def with_root(**fields: Any) -> JobPlan:
         (
             plan(BASE.root, command("a", parameters=(Parameter("d", "1"),)), command("b"), command("c")),
             {"change": "added", "what": "parameter", "name": "d", "job": "x-a", "after": {"default": "1"}},
+        ),
+        (
+            plan(BASE.root, *BASE.jobs, notifications=TELL_OPS),
+            {
+                "change": "added",
+                "what": "notification",
+                "name": "p",
+                "after": {"monitor_types": ["ERROR"], "to": ["ops@x"]},
+            },
+        ),
+        (
+            plan(
+                BASE.root,
+                *BASE.jobs,
+                notifications=NotificationSettings(
+                    jobs=(JobNotification(job="a", monitor_type=MonitorType.START, context="c"),)
+                ),
+            ),
+            {
+                "change": "added",
+                "what": "notification",
+                "name": "START",
+                "job": "a",
+                "context": "c",
+                "after": {"job": "a", "monitor_type": "START", "context": "c"},
+            },
         ),
         (
             with_root(parameters=(Parameter("day", "2"),)),

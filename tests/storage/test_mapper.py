@@ -42,6 +42,7 @@ from jobledger.domain.facts import (
     LockRequested,
     LockReset,
     LockWithdrawn,
+    NotificationsSet,
     ParametersSet,
     PlanFact,
     PlanPushed,
@@ -52,6 +53,13 @@ from jobledger.domain.facts import (
     StartSkipped,
 )
 from jobledger.domain.messages import Catalyst, DryRun, Outcome
+from jobledger.domain.notification_settings import (
+    ForType,
+    JobNotification,
+    MonitorType,
+    NotificationSettings,
+    PlanNotifications,
+)
 from jobledger.domain.plan import (
     CommandJob,
     Context,
@@ -192,6 +200,29 @@ FACTS: tuple[Any, ...] = (
     LockWithdrawn(ticket=8),
     LockReleased(ticket=7),
     LockReset(lock="db", dropped=(9, 11)),
+    NotificationsSet(
+        notifications=NotificationSettings(
+            plan=PlanNotifications(
+                monitor_types=(MonitorType.ERROR, MonitorType.OVERDUE),
+                to=("${oncall}",),
+                webhooks=("incidents",),
+                by_type={MonitorType.OVERDUE: ForType(cc=("desk@example.org",), subject_file="late.txt")},
+            ),
+            jobs=(
+                JobNotification(
+                    job="load",
+                    monitor_type=MonitorType.START,
+                    context="eod",
+                    bcc=("x@example.org",),
+                    body="{{ job }} began",
+                    html=True,
+                    variables={"EMAIL_BODY_TEXT": "it began"},
+                ),
+            ),
+        ),
+        documents={"notification/eod.json": b"{}"},
+        removed=("notification_details/old.json",),
+    ),
 )
 
 

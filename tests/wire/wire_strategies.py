@@ -5,6 +5,13 @@ from collections.abc import Callable
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from jobledger.domain.messages import Catalyst, DryRun, Initiation, Outcome, ProcessEvent, ProvisionedJobs
+from jobledger.domain.notification_settings import (
+    ForType,
+    JobNotification,
+    MonitorType,
+    NotificationSettings,
+    PlanNotifications,
+)
 from jobledger.domain.plan import (
     CommandJob,
     Context,
@@ -31,7 +38,8 @@ unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow,
 """For machines that do other things beside: how long an example takes says nothing there."""
 
 texts = st.text(max_size=12)
-filled = st.text(min_size=1, max_size=12)
+filled = st.text(min_size=1, max_size=12).filter(lambda text: text != "@class")
+"""A key of that name says the Java class of an object, and is none of its fields."""
 optional = st.none() | filled
 instants = st.none() | st.integers(1, 4 * 10**12)
 numbers = st.integers(-(2**31), 2**31)
@@ -144,6 +152,44 @@ def _grouping(members: st.SearchStrategy[Member], nested: st.SearchStrategy) -> 
     )
 
 
+_monitor_types = st.sampled_from(MonitorType)
+_recipients = {name: tuples_of(texts) for name in ("to", "cc", "bcc", "webhooks")}
+_words = dict.fromkeys(("subject", "body"), texts)
+_files = dict.fromkeys(("subject_file", "body_file"), texts)
+_for_types = st.builds(
+    ForType,
+    **{name: st.none() | tuples_of(texts) for name in ("to", "cc", "bcc")},
+    **{name: st.none() | texts for name in (*_words, *_files)},
+).filter(lambda each: each != ForType())
+notification_settings = st.builds(
+    NotificationSettings.of,
+    st.none()
+    | st.builds(
+        PlanNotifications,
+        monitor_types=tuples_of(_monitor_types, unique_by=lambda each: each),
+        **_recipients,
+        **_words,
+        html=flags,
+        by_type=st.dictionaries(_monitor_types, _for_types, max_size=2),
+    ),
+    st.lists(
+        st.builds(
+            JobNotification,
+            job=filled,
+            monitor_type=_monitor_types,
+            agent=texts,
+            context=texts,
+            **_recipients,
+            **_words,
+            **_files,
+            html=flags,
+            variables=st.dictionaries(filled, texts, max_size=2),
+        ),
+        max_size=4,
+    ),
+)
+
+
 @st.composite
 def plans(draw: st.DrawFn) -> JobPlan:
     """A plan in the order in which documents give it back, valid or not."""
@@ -174,6 +220,7 @@ def plans(draw: st.DrawFn) -> JobPlan:
         disabled=draw(flags),
         schedules_disabled=draw(flags),
         delay_agent_synchronisation=draw(flags),
+        notifications=draw(notification_settings),
     )
 
 
@@ -293,7 +340,8 @@ id startTime projectedEndTime status contextInstanceId returnCode successful out
 internalEventDrivenJob catalystEvent dryRun dryRunParameters jobErrorPercentage initiationId contextTemplate
 schedulerJobs contextProfiles emailNotificationDetails emailNotificationContext plan agent start cron zone
 time_to_live blackout parameters command schedule file event after all any none locks count held skipped days
-class @class templateJob
+class @class templateJob monitorType monitorTypes emailSendTo emailSendToByMonitorType childContextName
+emailSubjectNotificationTemplate emailNotificationTemplateParameters webhooks html notifications
 """
 FIELDS = _FIELDS_OF_DOCUMENTS.split()
 

@@ -50,9 +50,14 @@ class Execution:
     pid: int | None = None
 
 
-def play(scenario: Scenario, stage: Stage) -> list[Happening]:
-    """What happened at each line; none is wrong when all went as expected."""
-    playing = Play(scenario, stage)
+def play(
+    scenario: Scenario, stage: Stage, between: Callable[["Play"], None] | None = None
+) -> list[Happening]:
+    """What happened at each line; none is wrong when all went as expected.
+
+    ``between`` is called before every line that tells something; the story goes on as if it had not been.
+    """
+    playing = Play(scenario, stage, between)
     playing.run()
     return playing.happenings
 
@@ -73,8 +78,11 @@ def trace(happenings: Sequence[Happening]) -> str:
 class Play:
     """One scenario on one stage."""
 
-    def __init__(self, scenario: Scenario, stage: Stage) -> None:
+    def __init__(
+        self, scenario: Scenario, stage: Stage, between: Callable[["Play"], None] | None = None
+    ) -> None:
         self._scenario = scenario
+        self._between = between
         self.stage = stage
         self.cast = Cast(stage)
         self.happenings: list[Happening] = []
@@ -85,6 +93,7 @@ class Play:
         self._events = 0
         self._pids: dict[str, str] = {}
         self._fired: dict[tuple[str, ...], Instant] = {}
+        self._sent: list[tuple[ProcessEvent, ...]] = []
         self._last: tuple[ProcessEvent, ...] = ()
         self.refusal: Refusal | None = None
         self.problems: list[str] = []
@@ -136,6 +145,9 @@ class Play:
                 happening.found.append(found)
                 happening.wrong |= expected != found
             return
+        if self._between is not None:
+            self._between(self)
+            self.cast.look()
         self._forget()
         if isinstance(step, Push):
             self._push(step.plan)
@@ -394,7 +406,19 @@ class Play:
 
     def _send(self, events: tuple[ProcessEvent, ...]) -> None:
         self._last = events
+        self._sent.append(events)
         self.stage.report(events, compatible=any(each.agent in self._compatible for each in events))
+
+    # --- what may happen at any time and must change nothing ------------------------------------------------
+
+    def restart(self) -> None:
+        """The scheduler stops and starts again."""
+        self.stage.restart(self.now)
+
+    def report_everything_again(self) -> None:
+        """All that agents have reported so far comes once more, the latest first."""
+        for events in reversed(self._sent):
+            self.stage.report(events, compatible=any(each.agent in self._compatible for each in events))
 
 
 _TELLERS: dict[str, Callable[[Play, tuple[str, ...]], None]] = {

@@ -5,11 +5,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from runner import play, trace
+from runner import Happening, Play, play, trace
 from scenario_actors import ActorStage
 from scenario_core import CoreStage
 from scenario_http import HttpStage
-from scenario_language import read
+from scenario_language import Scenario, read
 from scenario_stage import Stage
 
 SCENARIOS = sorted(Path(__file__).parent.rglob("*.scenario"), key=lambda path: path.stem)
@@ -31,5 +31,24 @@ def test_scenario(depth: str, path: Path, tmp_path: Path) -> None:
     scenario = read(path)
     with stage(depth, tmp_path) as opened:
         happenings = play(scenario, opened)
+    _must_be_right(scenario, depth, happenings)
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_scenario_with_a_restart_before_every_line(path: Path, tmp_path: Path) -> None:
+    scenario = read(path)
+    with stage("actors", tmp_path) as opened:
+        happenings = play(scenario, opened, between=Play.restart)
+    _must_be_right(scenario, "actors, restarted before every line", happenings)
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_scenario_with_every_report_again_before_every_line(path: Path) -> None:
+    scenario = read(path)
+    happenings = play(scenario, CoreStage(), between=Play.report_everything_again)
+    _must_be_right(scenario, "core, every report again before every line", happenings)
+
+
+def _must_be_right(scenario: Scenario, depth: str, happenings: list[Happening]) -> None:
     if any(each.wrong for each in happenings):
-        pytest.fail(f"{path.name}, {depth}: {scenario.remark}\n\n{trace(happenings)}", pytrace=False)
+        pytest.fail(f"{scenario.name}, {depth}: {scenario.remark}\n\n{trace(happenings)}", pytrace=False)

@@ -75,20 +75,26 @@ class Decision:
     def complete(self, unit: Unit, fact: JobCompleted, catalyst: Catalyst) -> None:
         """The job succeeded, or its event occurred."""
         self.record(fact)
-        self._completed.append((unit, catalyst, unit.repeatable))
+        self._fires(unit, catalyst)
 
     def fail(self, unit: Unit, fact: JobFailed) -> None:
         """The job did not succeed; if that was acknowledged ahead of it, it fires like a success."""
         self.record(fact)
         job = self.job(unit)
         if job.acknowledged:
-            catalyst = catalyst_of(unit, event_id=fact.event_id, job=job)
-            self._completed.append((unit, catalyst, unit.repeatable))
+            self._fires(unit, catalyst_of(unit, event_id=fact.event_id, job=job))
 
     def pass_over(self, unit: Unit, catalyst: Catalyst | None) -> None:
         """A skipped job's turn has come."""
-        self.record(JobPassedOver(job=unit.identifier, context=unit.context, catalyst=catalyst))
-        self._completed.append((unit, catalyst_of(unit), unit.repeatable))
+        since = self.job(unit).since
+        self.record(
+            JobPassedOver(job=unit.identifier, context=unit.context, catalyst=catalyst, skipped_by=since)
+        )
+        self._fires(unit, catalyst_of(unit))
+
+    def _fires(self, unit: Unit, catalyst: Catalyst) -> None:
+        """What was just recorded may start the job's dependants."""
+        self._completed.append((unit, replace(catalyst, position=self.state.position), unit.repeatable))
 
     # --- dependencies ---------------------------------------------------------------------------------------
 
@@ -146,10 +152,17 @@ class Decision:
             case EventJob(kind=EventKind.GLOBAL):
                 group = self.state.environment_group
                 self.record(
-                    GlobalEventRaised(job=unit.identifier, name=unit.job.name, environment_group=group)
+                    GlobalEventRaised(
+                        job=unit.identifier,
+                        name=unit.job.name,
+                        environment_group=group,
+                        catalyst=how.catalyst,
+                    )
                 )
             case EventJob():
-                fact = JobCompleted(job=unit.identifier, context=unit.context, by_hand=how.by_hand)
+                fact = JobCompleted(
+                    job=unit.identifier, context=unit.context, by_hand=how.by_hand, catalyst=how.catalyst
+                )
                 self.complete(unit, fact, catalyst_of(unit))
             case _:
                 # Schedules and file watchers start from outside alone; a plan that says otherwise is refused.

@@ -99,6 +99,8 @@ class JobPassedOver(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag
     """A skipped job's turn came: it counts as complete and did not run."""
 
     catalyst: Catalyst | None = None
+    skipped_by: int = 0
+    """The position of the fact since which it was to be passed over; 0: since the beginning."""
 
 
 class JobReset(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -168,6 +170,8 @@ class JobCompleted(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=
     error_path: str | None = None
     details: str | None = None
     by_hand: bool = False
+    catalyst: Catalyst | None = None
+    """Of an event job that completes because another job ended."""
 
 
 class JobFailed(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -214,6 +218,7 @@ class GlobalEventRaised(_JobFact, frozen=True, omit_defaults=True, kw_only=True,
 
     name: str
     environment_group: str | None = None
+    catalyst: Catalyst | None = None
 
 
 class KillRequested(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):

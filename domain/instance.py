@@ -173,7 +173,7 @@ def begin(topology: Topology, recorded: Recorded) -> InstanceState:
     held = topology.commands if fact.commands_held else topology.held_from_the_start
     for unit in held:
         state = with_job(state, unit, JobState(status=JobStatus.ON_HOLD))
-    return _disabled(state) if fact.schedules_disabled else state
+    return _disabled(state, recorded.position) if fact.schedules_disabled else state
 
 
 def evolve(state: InstanceState, recorded: Recorded) -> InstanceState:
@@ -188,10 +188,10 @@ def evolve(state: InstanceState, recorded: Recorded) -> InstanceState:
     fact = recorded.fact
     match fact:
         case JobInitiated():
-            state = _with_fact(state, fact, recorded.at)
+            state = _with_fact(state, fact, recorded)
             state = replace(state, initiations=max(state.initiations, fact.initiation))
         case GlobalEventRaised():
-            state = _with_fact(state, fact, recorded.at)
+            state = _with_fact(state, fact, recorded)
             state = replace(state, raised=state.raised + 1)
         case EventIgnored() | FireSkipped() | EventParked():
             # These are told and change no job.
@@ -199,13 +199,13 @@ def evolve(state: InstanceState, recorded: Recorded) -> InstanceState:
         case InstancePrepared():
             raise ValueError(f"instance {state.instance_id} was prepared before")
         case InstanceStarted() | InstanceEnded() | ParametersSet() | SchedulesDisabled() | SchedulesEnabled():
-            state = _with_instance_fact(state, fact, recorded.at)
+            state = _with_instance_fact(state, fact, recorded)
         case RunsUntilEnded():
             state = replace(state, until_ended=True, ends_at=None)
         case FactOfPlan() | FactOfLocks():
             raise ValueError(f"{type(fact).__name__} is no fact of a plan instance")
         case _:
-            state = _with_fact(state, fact, recorded.at)
+            state = _with_fact(state, fact, recorded)
     seen = state.seen
     if (event_id := getattr(fact, "event_id", None)) is not None:
         seen = seen.set(event_id, recorded.position)
@@ -214,25 +214,25 @@ def evolve(state: InstanceState, recorded: Recorded) -> InstanceState:
     return replace(state, position=recorded.position, updated_at=recorded.at, seen=seen)
 
 
-def _with_fact(state: InstanceState, fact: JobFact, at: Instant) -> InstanceState:
+def _with_fact(state: InstanceState, fact: JobFact, recorded: Recorded) -> InstanceState:
     unit = state.topology.unit_of(fact.job, fact.context)
     if unit is None:
         raise ValueError(f"plan {state.plan} version {state.plan_version} has no job {fact.job}")
-    return with_job(state, unit, job_after(state.job(unit.index), fact, at))
+    return with_job(state, unit, job_after(state.job(unit.index), fact, recorded.at, recorded.position))
 
 
 def _with_instance_fact(
     state: InstanceState,
     fact: InstanceStarted | InstanceEnded | ParametersSet | SchedulesDisabled | SchedulesEnabled,
-    at: Instant,
+    recorded: Recorded,
 ) -> InstanceState:
     match fact:
         case InstanceStarted():
             if not state.prepared:
                 raise ValueError(f"instance {state.instance_id} started before")
-            return replace(state, prepared=False, started_at=at)
+            return replace(state, prepared=False, started_at=recorded.at)
         case InstanceEnded(reason=reason):
-            return replace(state, ended_at=at, end_reason=reason)
+            return replace(state, ended_at=recorded.at, end_reason=reason)
         case ParametersSet(parameters=parameters, context=None):
             return replace(state, parameters={**state.parameters, **parameters})
         case ParametersSet(parameters=parameters, context=str(context)):
@@ -240,25 +240,25 @@ def _with_instance_fact(
             changed = state.context_parameters.set(context, {**before, **parameters})
             return replace(state, context_parameters=changed)
         case SchedulesDisabled():
-            return _disabled(replace(state, schedules_disabled=True))
+            return _disabled(replace(state, schedules_disabled=True), recorded.position)
         case _:
-            return _enabled(replace(state, schedules_disabled=False))
+            return _enabled(replace(state, schedules_disabled=False), recorded.position)
 
 
-def _disabled(state: InstanceState) -> InstanceState:
+def _disabled(state: InstanceState, position: int) -> InstanceState:
     """What has fired stays as it is; what waits for its clock does so no more."""
     for unit in state.topology.schedules:
         job = state.job(unit.index)
         if job.status is JobStatus.WAITING:
-            state = with_job(state, unit, replace(job, status=JobStatus.DISABLED))
+            state = with_job(state, unit, replace(job, status=JobStatus.DISABLED, since=position))
     return state
 
 
-def _enabled(state: InstanceState) -> InstanceState:
+def _enabled(state: InstanceState, position: int) -> InstanceState:
     for unit in state.topology.schedules:
         job = state.job(unit.index)
         if job.status is JobStatus.DISABLED:
-            state = with_job(state, unit, replace(job, status=JobStatus.WAITING))
+            state = with_job(state, unit, replace(job, status=JobStatus.WAITING, since=position))
     return state
 
 

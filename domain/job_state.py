@@ -43,6 +43,8 @@ class JobState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc
     """One job instance: its status and its latest execution."""
 
     status: JobStatus = JobStatus.WAITING
+    since: int = 0
+    """The position of the fact since which it does what it does; 0: since the beginning."""
     initiated: bool = False
     """An initiation was raised and has not been reset."""
     acknowledged: bool = False
@@ -131,8 +133,12 @@ JobFact: TypeAlias = (
 """What is told of a job and may change its state."""
 
 
-def job_after(job: JobState, fact: JobFact, at: Instant) -> JobState:
-    """The state of a job after one more fact about it, recorded at that instant."""
+_BESIDE = (ErrorAcknowledged, DependantsFired, KillRequested, InitiationKept, InitiationDropped)
+"""What is told of a job beside what it does."""
+
+
+def job_after(job: JobState, fact: JobFact, at: Instant, position: int) -> JobState:
+    """The state of a job after one more fact about it, recorded at that instant and position."""
     match fact:
         case JobInitiated() | JobStarted() | JobCompleted() | JobFailed():
             after = _after_execution(job, fact, at)
@@ -153,7 +159,7 @@ def job_after(job: JobState, fact: JobFact, at: Instant) -> JobState:
             after = job
         case _:
             after = _after_waiting(job, fact, at)
-    return after
+    return after if isinstance(fact, _BESIDE) else replace(after, since=position)
 
 
 def _after_execution(

@@ -73,6 +73,8 @@ class Catalyst(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc
     event_id: str | None = None
     return_code: int | None = None
     output_path: str | None = None
+    position: int = 0
+    """Of the fact that this is, in the log of the instance; agents are not told."""
 
 
 class DryRun(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):

@@ -162,7 +162,7 @@ def _fire_dependants_of(decision: Decision, unit: Unit) -> None:
     decision.record(DependantsFired(job=unit.identifier, context=unit.context))
     state = decision.state
     as_if = with_job(state, unit, replace(job, status=JobStatus.COMPLETE))
-    catalyst = catalyst_of(unit, job=job)
+    catalyst = replace(catalyst_of(unit, job=job), position=state.position)
     for number in unit.mentioned_by:
         dependency = state.topology.dependencies[number]
         if as_if.gate_holds(dependency.gate):

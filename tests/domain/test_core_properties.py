@@ -42,6 +42,8 @@ from jobledger.domain.facts import (
     JobReset,
     KillRequested,
     Recorded,
+    SchedulesDisabled,
+    SchedulesEnabled,
 )
 from jobledger.domain.instance import InstanceState, replay
 from jobledger.domain.messages import ProcessEvent
@@ -85,6 +87,10 @@ INSTANCE_COMMANDS: list[Command] = [
     EnableSchedules(),
     RunUntilEnded(),
 ]
+
+
+_OF_ALL = (InstancePrepared, InstanceStarted, SchedulesDisabled, SchedulesEnabled)
+"""The facts that change what several jobs do without naming them."""
 
 
 class PlanInstance(RuleBasedStateMachine):
@@ -237,6 +243,27 @@ class PlanInstance(RuleBasedStateMachine):
             assert isinstance(unit.job, CommandJob)
             assert not initiated[key] or fact.by_hand or unit.job.repeatable, f"{key} initiated twice"
             initiated[key] += 1
+
+    @invariant()
+    def every_catalyst_is_an_earlier_fact_of_the_job_that_it_names(self) -> None:
+        for recorded in self.log:
+            catalyst = getattr(recorded.fact, "catalyst", None)
+            if catalyst is not None:
+                assert 0 < catalyst.position < recorded.position, f"{recorded.fact} is its own cause"
+                cause = self.log[catalyst.position - 1].fact
+                assert (getattr(cause, "job", None), getattr(cause, "context", None)) == (
+                    catalyst.job,
+                    catalyst.context,
+                )
+
+    @invariant()
+    def every_job_knows_since_which_fact_it_does_what_it_does(self) -> None:
+        for unit in self.state.topology.units:
+            since = self.state.job(unit.index).since
+            fact = self.log[since - 1].fact if since else self.log[0].fact
+            about = (getattr(fact, "job", None), getattr(fact, "context", None))
+            if about != (unit.identifier, unit.context):
+                assert isinstance(fact, _OF_ALL), f"{unit.identifier} is what it is since {fact}"
 
     @invariant()
     def what_is_held_or_skipped_does_not_run(self) -> None:

@@ -11,7 +11,7 @@ _COMMANDS = {
     "agent": ("agents", "Serve an agent: it runs commands on this host. Or list the agents."),
     "up": ("servers", "Serve a dashboard and one agent, both on this host."),
     "demo": ("demo", "Show an end-of-day run from start to end, its agent killed half-way."),
-    "plan": ("plans", "Push, list, show, check and export job plans."),
+    "plan": ("plans", "Push, compare, check and export job plans; hold and skip their jobs."),
     "instance": ("instances", "Start, watch, look into, steer and end plan instances."),
     "job": ("jobs", "Submit, hold, skip, reset or kill a job; ask why it does not run; read its output."),
     "lock": ("locks", "See who holds the job locks and who waits for them."),

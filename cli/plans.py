@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import answers, render
+from . import answers, plan_defaults, render
 from .failures import ExitCode, Failure
 from .options import as_json_option, talks_to_dashboard
 
@@ -25,7 +25,11 @@ _tokens_option = click.option(
 
 @click.group()
 def plan() -> None:
-    """Push, list, show, check and export job plans."""
+    """Push, compare, check and export job plans, and say how new instances start."""
+
+
+for _each in plan_defaults.COMMANDS:
+    plan.add_command(_each)
 
 
 @plan.command()

@@ -33,7 +33,7 @@ from .active_instances import ActiveInstance, ActiveInstances
 from .agents import Agents, AgentView
 from .changes import Changes
 from .deliveries import Delivery
-from .errors import NotPermitted, UnknownName
+from .errors import NotPermitted, PlanMoved, UnknownName
 from .global_events import global_event
 from .host import THIS_HOST, Host
 from .instance_actor import (
@@ -262,13 +262,19 @@ class Dashboard:
             raise PlanInvalid(problems)
         return tuple(problems)
 
-    def preview_push(self, plan: JobPlan, documents: dict[str, bytes]) -> Pushed:
-        """What a push would do, without doing it; raises ``PlanInvalid``."""
+    def preview_push(
+        self, plan: JobPlan, documents: dict[str, bytes], *, based_on: int | None = None
+    ) -> Pushed:
+        """What a push would do, without doing it; raises ``PlanInvalid``, ``PlanMoved``."""
         warnings = self._warnings_of(plan)
         try:
             state = self.plan_as_it_stands(plan.name)
         except UnknownName:
+            if based_on:
+                raise PlanMoved(plan.name, 0, based_on=based_on) from None
             return Pushed(name=plan.name, version=1, created=True, changed=True, warnings=warnings)
+        if based_on not in {None, state.version}:
+            raise PlanMoved(plan.name, state.version, based_on=based_on)
         changed = (state.plan, state.documents) != (plan, documents)
         return Pushed(
             name=plan.name,
@@ -279,16 +285,41 @@ class Dashboard:
             changes=tuple(version_changes(state.plan, state.documents, plan, documents)),
         )
 
-    def push_plan(self, plan: JobPlan, documents: dict[str, bytes], origin: Origin) -> Pushed:
-        """Make this the newest version of the plan; raises ``PlanInvalid`` and then stores nothing."""
+    def push_plan(
+        self,
+        plan: JobPlan,
+        documents: dict[str, bytes],
+        origin: Origin,
+        *,
+        based_on: int | None = None,
+    ) -> Pushed:
+        """Make this the newest version of the plan; ``based_on`` is the one it was made from, 0 for none.
+
+        Raises ``PlanInvalid``, and ``PlanMoved`` when another version is the newest by now; nothing is stored
+        then.
+        """
         warnings = self._warnings_of(plan)
-        state, changed = self._ask_plan(plan.name, Push(plan, documents, origin))
+        pushed = self._pushed(Push(plan, documents, origin, based_on=based_on))
+        return msgspec.structs.replace(pushed, warnings=warnings)
+
+    def revise_plan(
+        self, plan: JobPlan, documents: dict[str, bytes], origin: Origin, *, rests_on: int, command: str
+    ) -> Pushed:
+        """Make this, which was made from the newest version, the newest; ``command`` says how it was made.
+
+        It is not validated: give what cannot be wrong. Raises ``PlanMoved`` when the plan is not as it was at
+        the position ``rests_on`` any more; nothing is stored then.
+        """
+        return self._pushed(Push(plan, documents, origin, rests_on=rests_on, command=command))
+
+    def _pushed(self, message: Push) -> Pushed:
+        plan = message.plan
+        state, changed = self._ask_plan(plan.name, message)
         return Pushed(
             name=plan.name,
             version=state.version,
             created=changed and state.version == 1,
             changed=changed,
-            warnings=warnings,
         )
 
     def plans(self) -> list[PlanRow]:

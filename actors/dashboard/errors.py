@@ -18,5 +18,14 @@ class NotPermitted(RuntimeError):
         self.refused = refused
 
 
+class PlanMoved(NotPermitted):
+    """A push rests on a plan that is another by now."""
+
+    def __init__(self, plan: str, version: int, *, based_on: int | None = None) -> None:
+        rests = "something older" if based_on is None else f"version {based_on}"
+        now = f"its newest version is {version}" if version else "there is no such plan"
+        super().__init__(Refused(reason=f"plan {plan}: what was pushed rests on {rests}, and {now}"))
+
+
 class KeyReused(ValueError):
     """An idempotency key came again with another request."""

@@ -40,7 +40,7 @@ from ..pool import ActorPool, PooledActor
 from ..timers import Clock
 from .active_instances import ActiveInstance, ActiveInstances
 from .deliveries import Delivery, deliveries
-from .errors import NotPermitted, UnknownName
+from .errors import NotPermitted, PlanMoved, UnknownName
 from .global_events import raised_events
 from .instance_log import summary_of
 from .lock_groups import HeldLocks, LockGroups
@@ -56,6 +56,12 @@ class Push(msgspec.Struct, frozen=True):
     plan: JobPlan
     documents: dict[str, bytes]
     origin: Origin
+    based_on: int | None = None
+    """The version that it was made from, 0 for none: if that is the newest no longer, it is refused."""
+    rests_on: int | None = None
+    """As ``PlanVersion.position``: if what it was made from is not how the plan is now, it is refused."""
+    command: str | None = None
+    """What its author did, where that was not to push."""
 
 
 class StartNow(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,29 +177,39 @@ class PlanActor(PooledActor):
         return self._state
 
     def _push(self, message: Push) -> tuple[PlanState, bool]:
+        self._must_rest_on_now(message)
         if self._state is not None:
             # Starts that were due under the old version are accounted for under it.
             self._start_due()
         fact = push(self._state, message.plan, message.documents)
         if fact is None:
             return self._known(), False
-        self._save_push(fact, message.origin)
+        self._save_push(fact, message.origin, message.command)
         self._tell_next_start()
         return self._known(), True
 
-    def _save_push(self, fact: PlanPushed, origin: Origin) -> None:
+    def _must_rest_on_now(self, message: Push) -> None:
+        """Raises ``PlanMoved`` when the plan is not what the push was made from."""
+        state = self._state
+        version, position = (0, 0) if state is None else (state.version, state.notifications_at)
+        if message.based_on not in {None, version}:
+            raise PlanMoved(self._name, version, based_on=message.based_on or 0)
+        if message.rests_on not in {None, position}:
+            raise PlanMoved(self._name, version)
+
+    def _save_push(self, fact: PlanPushed, origin: Origin, command: str | None) -> None:
         """Store a push, and with it what its locks are from now on."""
         locks = list(fact.plan.locks())
         if not locks:
-            self._save([fact], origin)
+            self._save([fact], origin, command=command)
             return
         group = fact.plan.environment_group
         with self._around.locks.held(group) as held:
-            cause = origin.cause(type(fact).__name__)
+            cause = origin.cause(command or type(fact).__name__)
             step = define(held.state, group, locks, at=self._around.clock(), cause=cause)
             if step is not None:
                 held.take(step.state, step.facts, step.granted)
-            self._save([fact], origin, locks=held)
+            self._save([fact], origin, locks=held, command=command)
 
     def _set_notifications(self, message: SetNotifications) -> PlanState | None:
         state = self._known()
@@ -283,11 +299,12 @@ class PlanActor(PooledActor):
         step: Step | None = None,
         *,
         locks: HeldLocks | None = None,
+        command: str | None = None,
     ) -> None:
         recorded: list[Recorded] = []
         state = self._state
         for fact in facts:
-            cause = origin.cause(type(fact).__name__)
+            cause = origin.cause(command or type(fact).__name__)
             recorded.append(record(state, self._stream, fact, at=self._around.clock(), cause=cause))
             state = evolve_plan(state, recorded[-1])
         before = 0 if self._state is None else self._state.position

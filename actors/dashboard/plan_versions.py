@@ -15,6 +15,8 @@ class PlanVersion(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     version: int
+    position: int
+    """Of the fact that made it what it is: the push, or a later change of its notifications."""
     plan: JobPlan
     documents: dict[str, bytes]
     pushed_at: Instant
@@ -47,10 +49,11 @@ class PlanVersions:
         for recorded in found:
             fact = recorded.fact
             if isinstance(fact, PlanPushed) and version in {None, fact.version}:
-                plan, documents = self._as_it_stood(recorded, fact)
+                position, plan, documents = self._as_it_stood(recorded, fact)
                 return PlanVersion(
                     name=name,
                     version=fact.version,
+                    position=position,
                     plan=plan,
                     documents=documents,
                     pushed_at=recorded.at,
@@ -59,19 +62,19 @@ class PlanVersions:
         what = f"there is no plan {name}" if version is None else f"plan {name} has no version {version}"
         raise UnknownName(what)
 
-    def _as_it_stood(self, pushed: Recorded, fact: PlanPushed) -> tuple[JobPlan, dict[str, bytes]]:
-        """A version with its notifications as they were last set before the next version."""
+    def _as_it_stood(self, pushed: Recorded, fact: PlanPushed) -> tuple[int, JobPlan, dict[str, bytes]]:
+        """A version with its notifications as they were last set before the next version, and where."""
         stream, position = pushed.originator_id, pushed.position
         pushes = self._ledger.positions_of(stream, PlanPushed)
         until = next((each for each in pushes if each > position), None)
         sets = self._ledger.positions_of(stream, NotificationsSet)
         last = max((each for each in sets if position < each < (until or each + 1)), default=None)
         if last is None:
-            return fact.plan, fact.documents
+            return position, fact.plan, fact.documents
         (found,) = self._ledger.facts(stream, after=last - 1, until=last)
         if not isinstance(found.fact, NotificationsSet):
             raise TypeError(f"fact {last} of plan {fact.plan.name} is {type(found.fact).__name__}")
-        return with_notifications(fact.plan, fact.documents, found.fact)
+        return last, *with_notifications(fact.plan, fact.documents, found.fact)
 
     def all(self, name: str) -> list[VersionRow]:
         """Every version, oldest first; raises ``UnknownName`` when there is no such plan."""

@@ -29,6 +29,7 @@ from . import (
     locks,
     openapi,
     plan_exports,
+    plan_revisions,
     plan_versions,
     plans,
 )
@@ -55,6 +56,7 @@ def routes_of(services: Services) -> tuple[Route[Any, Any], ...]:
         plans,
         plan_versions,
         plan_exports,
+        plan_revisions,
         instances,
         jobs,
         commands,

@@ -1,6 +1,6 @@
 """Job plans: push a bundle or a plan file, read plans and their versions, export them."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -19,9 +19,11 @@ from .uploads import YAML, ZIP, Flawed, read_json_bundle, read_upload
 
 
 class PushQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether to push, or only to say what a push would do."""
+    """Whether to push, or only to say what a push would do, and upon which version."""
 
     dry_run: bool = False
+    based_on: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] | None = None
+    """Refuse it unless this is the newest version; 0: unless there is no such plan yet."""
 
 
 class PushAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,10 +70,11 @@ class Plans:
             raise invalid(f"the address says plan {name} and the body says {plan.name}", "/name")
         upload = self._whole(call.body, status=422)
         try:
+            based_on = call.query.based_on
             if call.query.dry_run:
-                pushed = self._dashboard.preview_push(plan, upload.documents)
+                pushed = self._dashboard.preview_push(plan, upload.documents, based_on=based_on)
             else:
-                pushed = self._dashboard.push_plan(plan, upload.documents, call.origin())
+                pushed = self._dashboard.push_plan(plan, upload.documents, call.origin(), based_on=based_on)
         except PlanInvalid as error:
             raise refused_plan(error.problems, status=422) from error
         status = 201 if pushed.created and not call.query.dry_run else 200
@@ -138,6 +141,7 @@ def routes(services: Services) -> tuple[Route[Any, Any], ...]:
             body=Body(read=read_upload, media={ZIP: binary, JSON: dict[str, Any], YAML: {"type": "string"}}),
             query=PushQuery,
             answers={200: PushAnswer, 201: PushAnswer},
+            errors=(409,),
         ),
         Route(
             method="GET",

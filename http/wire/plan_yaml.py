@@ -18,11 +18,12 @@ from ...domain.plan import (
     StartWindow,
 )
 from ...domain.problems import Place
+from ...domain.standings import with_standings
 from .documents import Fields, Reader, Value, WireError, WireProblem, kind_of
 from .plan_yaml_fields import duration_ms, read_blackout, read_parameter_map, refuse_unknown, scalar
 from .plan_yaml_jobs import JOB_KINDS, HoldsAndSkips, read_job_entry
 from .plan_yaml_notifications import read_job_section, read_plan_section
-from .plans import MAX_CONTEXTS_DEEP, with_standings
+from .plans import MAX_CONTEXTS_DEEP
 from .yaml_text import read_yaml
 
 _PLAN_FIELDS = frozenset(

@@ -8,7 +8,6 @@ from functools import partial
 import msgspec
 
 from ...domain.plan import (
-    CommandJob,
     Context,
     EventJob,
     Job,
@@ -20,6 +19,7 @@ from ...domain.plan import (
     StartWindow,
 )
 from ...domain.problems import Place, Problem
+from ...domain.standings import with_standings
 from .documents import Reader
 from .groupings import dependency_fields, read_dependencies
 from .job_names import JobNames, ReadTemplate
@@ -208,33 +208,6 @@ class _Tree:
             held_in=tuple(dict.fromkeys((*job.held_in, *(held or ())))),
             skipped_in=tuple(dict.fromkeys((*job.skipped_in, *(skipped or ())))),
         )
-
-
-def with_standings(root: Context, jobs: Iterable[Job]) -> tuple[Job, ...]:
-    """The jobs with what the tree says of them, in the order in which the tree first lists them.
-
-    The contexts that a job stands in, and whether it takes part in a lock, are read from the tree alone. Jobs
-    that the tree does not list come last, by identifier, so that the order of files never matters.
-    """
-    standings: dict[JobIdentifier, dict[str, None]] = {}
-    locked: set[JobIdentifier] = set()
-    for context in root.walk():
-        for listed in context.jobs:
-            standings.setdefault(listed.identifier, {})[context.name] = None
-        for lock in context.locks:
-            locked.update(participant.job for participant in lock.participants)
-    order = {identifier: place for place, identifier in enumerate(standings)}
-    placed = [
-        _placed(job, tuple(standings.get(job.identifier, ())), locked=job.identifier in locked)
-        for job in jobs
-    ]
-    return tuple(sorted(placed, key=lambda job: (order.get(job.identifier, len(order)), job.identifier)))
-
-
-def _placed(job: Job, contexts: tuple[str, ...], *, locked: bool) -> Job:
-    if isinstance(job, CommandJob):
-        return msgspec.structs.replace(job, contexts=contexts, participates_in_lock=locked)
-    return msgspec.structs.replace(job, contexts=contexts)
 
 
 def plan_fields(plan: JobPlan) -> JsonObject:

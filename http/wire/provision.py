@@ -1,8 +1,10 @@
 """The jobs that an agent is to hold for a plan, from and to the JSON of the compatible services."""
 
+from dataclasses import dataclass
+
 from ...domain.messages import ProvisionedJobs
 from ...domain.plan import CommandJob, FileJob, Job, ScheduleJob
-from .documents import Reader, WireError, WireProblem, decode_object, encode
+from .documents import Fields, Reader, WireError, WireProblem, decode_object, encode
 from .job_templates import TemplateKind, job_template_fields, read_job, template_kind
 
 
@@ -22,37 +24,61 @@ def decode_jobs(raw: bytes) -> tuple[str, tuple[Job, ...]]:
     The plan is the one that the jobs name as their ``contextName``. A list that is empty needs a
     ``contextName`` beside it.
     """
+    plan, templates = decode_templates(raw)
     problems: list[WireProblem] = []
-    reader = Reader(decode_object(raw), problems)
-    if not isinstance(reader.fields.get("jobs"), list):
-        raise WireError.of('give a list of job templates, as {"jobs": []}', pointer="/jobs")
-    plan = reader.text("contextName")
-    jobs: list[Job] = []
-    for each in reader.objects("jobs"):
-        plan = plan or each.text("contextName")
-        job = _read(each, plan)
-        if job is not None:
-            jobs.append(job)
-    if not plan:
-        reader.flaw("contextName", "no job names its plan; give its name as contextName")
+    jobs = [
+        read_job(each.reader(problems), each.kind)
+        for each in templates
+        if each.kind is not TemplateKind.COMMAND_TEMPLATE
+    ]
     if problems:
         raise WireError(problems)
     return plan, tuple(jobs)
 
 
-def _read(reader: Reader, plan: str) -> Job | None:
-    kind = template_kind(reader.fields)
-    if kind is TemplateKind.COMMAND_TEMPLATE:
-        return None
+@dataclass(frozen=True, slots=True)
+class GivenTemplate:
+    """A job template in a request, or a template of commands."""
+
+    kind: TemplateKind
+    fields: Fields
+    pointer: str
+
+    def reader(self, problems: list[WireProblem]) -> Reader:
+        """A reader of its fields."""
+        return Reader(self.fields, problems, pointer=self.pointer)
+
+
+def decode_templates(raw: bytes) -> tuple[str, list[GivenTemplate]]:
+    """The plan's name and the templates in ``{"jobs": […]}``, as they are; raises ``WireError``."""
+    problems: list[WireProblem] = []
+    reader = Reader(decode_object(raw), problems)
+    if not isinstance(reader.fields.get("jobs"), list):
+        raise WireError.of('give a list of job templates, as {"jobs": []}', pointer="/jobs")
+    plan = reader.text("contextName")
+    templates = []
+    for each in reader.objects("jobs"):
+        plan = plan or each.text("contextName")
+        kind = template_kind(each.fields)
+        if kind is not TemplateKind.COMMAND_TEMPLATE:
+            _check(each, plan)
+        if kind is None:
+            each.flaw("", "what kind of job this is cannot be told; give its class or its kind's fields")
+        else:
+            templates.append(GivenTemplate(kind, each.fields, each.pointer))
+    if not plan:
+        reader.flaw("contextName", "no job names its plan; give its name as contextName")
+    if problems:
+        raise WireError(problems)
+    return plan, templates
+
+
+def _check(reader: Reader, plan: str) -> None:
     reader.required_text("agentName")
     reader.required_text("jobName")
     own = reader.text("contextName")
     if own and own != plan:
         reader.flaw("contextName", f"this job is of {own!r}, others of {plan!r}; send one plan at a time")
-    if kind is None:
-        reader.flaw("", "what kind of job this is cannot be told; give its class or its kind's fields")
-        return None
-    return read_job(reader, kind)
 
 
 def encode_provision(provision: ProvisionedJobs) -> bytes:

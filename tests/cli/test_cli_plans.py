@@ -255,3 +255,55 @@ def test_a_split_export_and_one_of_an_older_version_are_written(
     assert run("plan", "push", "plan.zip").exit_code == 0
     same = run("plan", "diff", name, "--from", "1", "--to", "3").output
     assert same.splitlines() == [f"~ document context/{name}.json", f"+ document context/{name}/reports.json"]
+
+
+# --- how new instances start --------------------------------------------------------------------------------
+
+
+def test_a_job_is_held_and_released_in_a_plan(run: Run, push: Callable[..., str]) -> None:
+    name = push()
+    held = run("plan", "hold", name, "load", "--reason", "moving the disks")
+    assert held.output == f"host-load starts held in {name}, reports, from version 2 of {name} on\n"
+    again = run("plan", "hold", name, "host-load")
+    assert again.output == f"host-load starts held in {name}, reports already: version 2 of {name}\n"
+    one = run("plan", "release", name, "load", "--context", "reports")
+    assert one.output == f"host-load starts held in {name}, from version 3 of {name} on\n"
+    rest = run("plan", "release", name, "load")
+    assert rest.output == f"host-load starts neither held nor skipped, from version 4 of {name} on\n"
+    assert as_json(run("plan", "versions", name, "--json"))[2]["reason"] == "moving the disks"
+
+
+def test_a_job_is_skipped_and_enabled_in_a_plan(run: Run, push: Callable[..., str]) -> None:
+    name = push()
+    document = as_json(
+        run("plan", "skip", name, "check", "--context", name, "--context", "reports", "--json")
+    )
+    assert document["skipped_in"] == [name, "reports"]
+    assert as_json(run("plan", "enable", name, "check", "--json"))["skipped_in"] == []
+
+
+def test_schedules_of_a_plan_are_disabled_and_enabled(run: Run, push: Callable[..., str]) -> None:
+    name = push()
+    assert run("plan", "schedules", name, "disable").output == (
+        f"schedules of {name} start disabled from version 2 on\n"
+    )
+    assert run("plan", "schedules", name, "disable").output == (
+        f"schedules of {name} start disabled already: version 2\n"
+    )
+    assert as_json(run("plan", "schedules", name, "enable", "--json"))["schedules_disabled"] is False
+
+
+def test_a_job_that_a_plan_does_not_have_is_told(run: Run, push: Callable[..., str]) -> None:
+    name = push()
+    result = run("plan", "hold", name, "nothing")
+    assert (result.exit_code, f"plan {name} has no job nothing" in result.output) == (5, True)
+    assert run("plan", "hold", name, "load", "--context", "nowhere").exit_code == 5
+    assert run("plan", "hold", "no such plan", "load").exit_code == 5
+
+
+def test_a_name_that_two_agents_have_in_a_plan_is_not_guessed(run: Run, push: Callable[..., str]) -> None:
+    name = push(**{"  check: {": "  other: {agent: b, name: load, command: x, after: load}\n  check: {"})
+    result = run("plan", "hold", name, "load")
+    assert result.exit_code == 2
+    assert "b-load" in result.output
+    assert run("plan", "hold", name, "b-load").exit_code == 0

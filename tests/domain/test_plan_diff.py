@@ -30,7 +30,7 @@ from jobledger.domain.plan import (
 )
 from jobledger.domain.plan_diff import PlanChange, document_changes, plan_changes
 from jobledger.domain.plan_words import condition
-from jobledger.http.wire.plans import with_standings
+from jobledger.domain.standings import with_standings
 from wire.wire_strategies import plans, unhurried
 
 NIGHTLY = ScheduleJob(agent="x", name="night", trigger=Trigger(cron="0 0 1 * * ?"))

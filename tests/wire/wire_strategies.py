@@ -32,7 +32,7 @@ from jobledger.domain.plan import (
     StartWindow,
     Trigger,
 )
-from jobledger.http.wire.plans import with_standings
+from jobledger.domain.standings import with_standings
 
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 """For machines that do other things beside: how long an example takes says nothing there."""

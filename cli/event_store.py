@@ -11,6 +11,7 @@ import msgspec
 
 from ..domain.facts import Recorded
 from ..domain.instants import rfc3339
+from ..domain.secret_values import covered
 from ..storage.mapper import FactMapper, UnreadableFact
 from .failures import Failure
 
@@ -68,7 +69,7 @@ def _fact(sequence: int, recorded: Recorded) -> dict[str, Any]:
 
 
 def _data(recorded: Recorded) -> dict[str, Any]:
-    data: dict[str, Any] = msgspec.to_builtins(recorded.fact)
+    data: dict[str, Any] = covered(msgspec.to_builtins(recorded.fact))
     data.pop("type", None)
     if "documents" in data:
         # The files of a bundle, in base64: their names and sizes say enough here.

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..domain.secret_values import covered
 from ..storage.segment_files import SEGMENT_SUFFIX
 from . import render
 from .failures import ExitCode, Failure
@@ -149,7 +150,7 @@ def _segment_entries(path: Path) -> Iterator[dict[str, Any]]:
                     "position": entry.position,
                     "offset": entry.offset,
                     "acknowledged": entry.acknowledged,
-                    "payload": _jsonable(entry.payload),
+                    "payload": covered(_jsonable(entry.payload)),
                 }
             case _:
                 yield _unreadable(entry)

@@ -23,10 +23,11 @@ class ReportEvent(_Command, frozen=True, kw_only=True):
 
 
 class RefuseInitiation(_Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """An agent refused an initiation for good: asking again would not help."""
+    """An initiation cannot be carried out, for good: its agent refused it, or it could not be sent to it."""
 
     initiation_id: str
     detail: str
+    """Who refused it, and why."""
 
 
 class GrantLock(_Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -42,6 +43,13 @@ class ParkEvent(_Command, frozen=True, kw_only=True):
 
     error: str
     event_id: str | None = None
+
+
+class TakeSourceParameters(_Command, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The dashboard's parameter source for the plan says something else now."""
+
+    parameters: dict[str, str]
+    """All that it says."""
 
 
 # --- orders about a job -------------------------------------------------------------------------------------
@@ -194,7 +202,7 @@ class CloseWindow(_Command, frozen=True, kw_only=True):
 InstanceCommand: TypeAlias = SetParameters | DisableSchedules | EnableSchedules | RunUntilEnded
 Order: TypeAlias = JobCommand | ContextCommand | InstanceCommand | BeginInstance | EndInstance | CloseWindow
 """What a person or the clock asks for, and may be refused."""
-Command: TypeAlias = ReportEvent | RefuseInitiation | GrantLock | ParkEvent | Order
+Command: TypeAlias = ReportEvent | RefuseInitiation | GrantLock | TakeSourceParameters | ParkEvent | Order
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, gc=False):

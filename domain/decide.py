@@ -21,6 +21,7 @@ from .commands import (
     Refused,
     RefuseInitiation,
     ReportEvent,
+    TakeSourceParameters,
 )
 from .decision import Decision, catalyst_of
 from .facts import (
@@ -32,7 +33,13 @@ from .facts import (
     JobCompleted,
     Recorded,
 )
-from .hearing import hear, natural_event_id, refuse_initiation, take_granted_lock
+from .hearing import (
+    hear,
+    natural_event_id,
+    refuse_initiation,
+    take_granted_lock,
+    take_source_parameters,
+)
 from .instance import InstanceState, begin
 from .instants import Instant
 from .lock_group import Claim, LockGroup
@@ -82,6 +89,8 @@ def advance(
             refuse_initiation(decision, command)
         case GrantLock():
             take_granted_lock(decision, command)
+        case TakeSourceParameters(parameters=parameters):
+            take_source_parameters(decision, parameters)
         case ParkEvent(error=error, event_id=event_id):
             decision.record(EventParked(error=error, parked_event_id=event_id))
         case _:
@@ -186,6 +195,9 @@ def _begin_prepared(decision: Decision) -> Refused | None:
             schedules_disabled=state.schedules_disabled,
             until_ended=state.until_ended,
             commands_held=state.commands_held,
+            source_parameters=state.source_parameters,
+            zone=state.zone,
+            business_date=state.business_date,
         )
     )
     skipped = [unit for unit in state.topology.units if state.job(unit.index).skipped]

@@ -111,22 +111,27 @@ class Decision:
                 dependency = topology.dependencies[number]
                 if self.state.gate_holds(dependency.gate):
                     dependant = topology.units[dependency.dependant]
-                    self.make_ready(dependant, unit, catalyst, by_repeatable=repeatable)
+                    how = Pending(catalyst=catalyst, within=dependency.context)
+                    self.make_ready(dependant, unit, how, by_repeatable=repeatable)
 
-    def make_ready(self, unit: Unit, after: Unit, catalyst: Catalyst, *, by_repeatable: bool) -> None:
+    def make_ready(self, unit: Unit, after: Unit, how: Pending, *, by_repeatable: bool) -> None:
         """Its dependencies hold, because of another job: start it, keep that for later, or do nothing."""
         job = self.job(unit)
         if job.status is JobStatus.ON_HOLD:
             if job.pending is None:
-                self.record(InitiationKept(job=unit.identifier, context=unit.context, catalyst=catalyst))
+                self.record(
+                    InitiationKept(
+                        job=unit.identifier, context=unit.context, catalyst=how.catalyst, within=how.within
+                    )
+                )
             return
         fresh = job.status is JobStatus.WAITING and not job.initiated
         if job.skipped:
             if job.status is JobStatus.SKIPPED or (unit.repeatable and unit is not after):
-                self.pass_over(unit, catalyst)
+                self.pass_over(unit, how.catalyst)
             return
         if fresh or self._again(unit, job, after, by_repeatable=by_repeatable):
-            self.start(unit, Pending(catalyst=catalyst))
+            self.start(unit, how)
 
     @staticmethod
     def _again(unit: Unit, job: JobState, after: Unit, *, by_repeatable: bool) -> bool:
@@ -170,6 +175,8 @@ class Decision:
 
     def _initiate(self, unit: Unit, job: CommandJob, how: Pending, *, lock_ticket: int | None = None) -> None:
         state = self.state
+        within = state.topology.home_of(unit) if how.within is None else how.within
+        carried = parameters_for(state.topology, unit, within, state.known_values, how.parameters)
         self.record(
             JobInitiated(
                 job=unit.identifier,
@@ -177,11 +184,13 @@ class Decision:
                 initiation=state.initiations + 1,
                 agent=job.agent,
                 contexts=unit.contexts,
-                parameters=parameters_for(state.topology, unit, state.set_for(unit), how.parameters),
+                parameters=carried.values,
                 catalyst=how.catalyst,
                 by_hand=how.by_hand,
                 dry_run=None if state.dry_run is None else state.dry_run.of(unit.identifier),
                 lock_ticket=lock_ticket,
+                unset=carried.unset,
+                unexpanded=carried.unexpanded,
             )
         )
 
@@ -216,6 +225,7 @@ class Decision:
                 parameters=how.parameters,
                 catalyst=how.catalyst,
                 by_hand=how.by_hand,
+                within=how.within,
             )
         )
 

@@ -50,12 +50,19 @@ class _Beginning(_Fact, frozen=True, omit_defaults=True, kw_only=True):
     """Those that must know the instance before anything can fire for it."""
     environment_group: str | None = None
     parameters: dict[str, str] = {}
+    """Given when it was started, as they were written."""
     dry_run: DryRun | None = None
     schedules_disabled: bool = False
     until_ended: bool = False
     """Neither the clock nor its completion ends it, only a person does."""
     commands_held: bool = False
     """Every command job begins on hold."""
+    source_parameters: dict[str, str] = {}
+    """What the dashboard's parameter source for the plan said."""
+    zone: str = "UTC"
+    """The time zone of the plan."""
+    business_date: str | None = None
+    """The day that it is for, such as ``2026-03-31``; ``None``: the day of its start in that zone."""
 
 
 class InstancePrepared(_Beginning, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -81,6 +88,8 @@ class InitiationKept(_JobFact, frozen=True, omit_defaults=True, kw_only=True, ta
     """A held job became ready; it starts when it is released."""
 
     catalyst: Catalyst | None = None
+    within: str | None = None
+    """The context in which it became ready."""
 
 
 class InitiationDropped(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -127,6 +136,8 @@ class JobLockQueued(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag
     """Given when it was submitted by hand."""
     catalyst: Catalyst | None = None
     by_hand: bool = False
+    within: str | None = None
+    """The context in which it became ready."""
 
 
 class JobInitiated(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -137,11 +148,16 @@ class JobInitiated(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=
     agent: str
     contexts: tuple[str, ...] = ()
     parameters: dict[str, str] = {}
+    """Their values calculated; what was encrypted still is."""
     catalyst: Catalyst | None = None
     by_hand: bool = False
     dry_run: DryRun | None = None
     lock_ticket: int | None = None
     """By which it holds its lock."""
+    unset: tuple[str, ...] = ()
+    """Parameters that the job declares and that nobody gives a value."""
+    unexpanded: tuple[str, ...] = ()
+    """Parameters in which something is left that looks like an expression."""
 
 
 class JobStarted(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -240,6 +256,15 @@ class ParametersSet(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=Tr
     """Those whose file watchers may use them."""
 
 
+class SourceParametersTaken(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The dashboard's parameter source for the plan says something else now; later initiations use it."""
+
+    parameters: dict[str, str]
+    """All that it says."""
+    agents: tuple[str, ...] = ()
+    """Those whose file watchers may use them."""
+
+
 class SchedulesDisabled(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """What schedules fire is ignored, except by hand."""
 
@@ -299,6 +324,7 @@ InstanceFact: TypeAlias = (
     | GlobalEventRaised
     | KillRequested
     | ParametersSet
+    | SourceParametersTaken
     | SchedulesDisabled
     | SchedulesEnabled
     | RunsUntilEnded
@@ -350,7 +376,14 @@ class NotificationsSet(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True
     """The paths of all that said so before: when the version was pushed, and until now."""
 
 
-PlanFact: TypeAlias = PlanPushed | InstanceDue | StartSkipped | NotificationsSet
+class ParameterSourceRead(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The dashboard's parameter source for the plan says something else than before."""
+
+    parameters: dict[str, str]
+    """All that it says, as it is written there: what is encrypted stays so."""
+
+
+PlanFact: TypeAlias = PlanPushed | InstanceDue | StartSkipped | NotificationsSet | ParameterSourceRead
 
 # --- of the locks of an environment group -------------------------------------------------------------------
 

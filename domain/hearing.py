@@ -5,7 +5,14 @@ Every event leads to at least one fact, also when it changes nothing: nothing is
 
 from .commands import GrantLock, RefuseInitiation
 from .decision import Decision
-from .facts import EventIgnored, FireSkipped, JobCompleted, JobFailed, JobStarted
+from .facts import (
+    EventIgnored,
+    FireSkipped,
+    JobCompleted,
+    JobFailed,
+    JobStarted,
+    SourceParametersTaken,
+)
 from .job_state import JobState
 from .messages import Catalyst, Outcome, ProcessEvent
 from .plan import ScheduleJob
@@ -77,7 +84,7 @@ def _apply(decision: Decision, unit: Unit, event: ProcessEvent, event_id: str) -
 
 
 def refuse_initiation(decision: Decision, command: RefuseInitiation) -> None:
-    """Let the job fail that an agent refused to run."""
+    """Let the job fail whose initiation cannot be carried out."""
     state = decision.state
     number = state.initiation_number(command.initiation_id)
     event_id = f"{command.initiation_id}/refused"
@@ -89,9 +96,12 @@ def refuse_initiation(decision: Decision, command: RefuseInitiation) -> None:
     elif unit is None:
         decision.record(EventIgnored(reason="late", event_id=event_id))
     else:
-        detail = f"the agent refused the initiation: {command.detail}"
         fact = JobFailed(
-            job=unit.identifier, context=unit.context, initiation=number, event_id=event_id, details=detail
+            job=unit.identifier,
+            context=unit.context,
+            initiation=number,
+            event_id=event_id,
+            details=command.detail,
         )
         decision.fail(unit, fact)
         decision.fire_dependants()
@@ -103,6 +113,18 @@ def take_granted_lock(decision: Decision, command: GrantLock) -> None:
     if unit is None or not decision.initiate_with_lock(unit, command.ticket):
         ended = decision.state.ended
         decision.record(EventIgnored(reason="instance ended" if ended else "not applicable", job=command.job))
+
+
+def take_source_parameters(decision: Decision, parameters: dict[str, str]) -> None:
+    """Use from now on what the plan's parameter source says."""
+    state = decision.state
+    if state.ended:
+        decision.record(EventIgnored(reason="instance ended"))
+    elif state.source_parameters == parameters:
+        decision.record(EventIgnored(reason="duplicate"))
+    else:
+        agents = () if state.prepared else state.agents
+        decision.record(SourceParametersTaken(parameters=parameters, agents=agents))
 
 
 def _waits_for(job: JobState, number: int | None) -> bool:

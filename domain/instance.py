@@ -12,6 +12,7 @@ import msgspec
 from immutables import Map
 from msgspec.structs import replace
 
+from .dates import Dates, dates_of
 from .facts import (
     EventIgnored,
     EventParked,
@@ -28,10 +29,12 @@ from .facts import (
     RunsUntilEnded,
     SchedulesDisabled,
     SchedulesEnabled,
+    SourceParametersTaken,
 )
 from .instants import Instant
 from .job_state import UNTOUCHED, JobFact, JobState, job_after
 from .messages import DryRun
+from .parameters import KnownValues
 from .rollup import Counts, roll_up
 from .status import ENDED, PREPARED, ContextStatus, JobStatus
 from .topology import Counters, Topology, Unit
@@ -67,6 +70,11 @@ class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
     """Neither the clock nor its completion ends it, only a person does."""
     commands_held: bool = False
     """Every command job began on hold."""
+    source_parameters: dict[str, str] = {}
+    """What the dashboard's parameter source for the plan said last."""
+    zone: str = "UTC"
+    business_date: str | None = None
+    """The day that it is for, if that was told and does not follow from its start."""
     initiations: int = 0
     """How many were raised so far; the next one's number is one more."""
     raised: int = 0
@@ -103,14 +111,16 @@ class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
         """The state of a unit's job."""
         return self.jobs.get(unit, UNTOUCHED)
 
-    def set_for(self, unit: Unit) -> dict[str, str]:
-        """The parameters set on the instance, as a unit sees them: the nearest context wins."""
-        if not self.context_parameters:
-            return self.parameters
-        values = dict(self.parameters)
-        for name in self.topology.path_to(unit):
-            values.update(self.context_parameters.get(name, {}))
-        return values
+    @property
+    def dates(self) -> Dates | None:
+        """What dates in parameters are calculated from; ``None`` when its time zone is not known here."""
+        start = self.started_at if self.due_at is None else self.due_at
+        return dates_of(self.business_date, start, self.zone)
+
+    @property
+    def known_values(self) -> KnownValues:
+        """What is known of parameters beside the plan."""
+        return KnownValues(self.parameters, self.context_parameters, self.source_parameters, self.dates)
 
     def context_counters(self, context: int) -> Counters:
         """The counters that a context's status is derived from."""
@@ -167,6 +177,9 @@ def begin(topology: Topology, recorded: Recorded) -> InstanceState:
         schedules_disabled=fact.schedules_disabled,
         until_ended=fact.until_ended,
         commands_held=fact.commands_held,
+        source_parameters=fact.source_parameters,
+        zone=fact.zone,
+        business_date=fact.business_date,
     )
     for unit in topology.skipped_from_the_start:
         state = with_job(state, unit, JobState(status=JobStatus.SKIPPED, skipped=True))
@@ -200,6 +213,8 @@ def evolve(state: InstanceState, recorded: Recorded) -> InstanceState:
             raise ValueError(f"instance {state.instance_id} was prepared before")
         case InstanceStarted() | InstanceEnded() | ParametersSet() | SchedulesDisabled() | SchedulesEnabled():
             state = _with_instance_fact(state, fact, recorded)
+        case SourceParametersTaken(parameters=parameters):
+            state = replace(state, source_parameters=parameters)
         case RunsUntilEnded():
             state = replace(state, until_ended=True, ends_at=None)
         case FactOfPlan() | FactOfLocks():

@@ -37,6 +37,8 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     by_hand: bool = False
     since: Instant | None = None
     """When it became ready."""
+    within: str | None = None
+    """Where it is ready, whose parameters it gets; ``None``: the first context that it starts in."""
 
 
 class JobState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
@@ -144,7 +146,11 @@ def job_after(job: JobState, fact: JobFact, at: Instant, position: int) -> JobSt
             after = _after_execution(job, fact, at)
         case JobLockQueued():
             pending = Pending(
-                catalyst=fact.catalyst, parameters=fact.parameters, by_hand=fact.by_hand, since=at
+                catalyst=fact.catalyst,
+                parameters=fact.parameters,
+                by_hand=fact.by_hand,
+                since=at,
+                within=fact.within,
             )
             after = replace(
                 job, status=JobStatus.LOCK_QUEUED, skipped=False, pending=pending, lock_ticket=fact.ticket
@@ -212,8 +218,8 @@ def _after_waiting(job: JobState, fact: _WaitingFact, at: Instant) -> JobState:
             after = replace(job, status=JobStatus.ON_HOLD, lock_ticket=0)
         case JobReleased():
             after = replace(job, status=JobStatus.WAITING, pending=None)
-        case InitiationKept(catalyst=catalyst):
-            after = replace(job, pending=Pending(catalyst=catalyst, since=at))
+        case InitiationKept(catalyst=catalyst, within=within):
+            after = replace(job, pending=Pending(catalyst=catalyst, since=at, within=within))
         case InitiationDropped():
             after = replace(job, pending=None)
         case JobSkipped():

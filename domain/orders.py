@@ -72,7 +72,7 @@ def obey_about_job(decision: Decision, command: JobCommand) -> Refused | None:
 def _obey(decision: Decision, unit: Unit, command: JobCommand) -> None:
     match command:
         case SubmitJob(parameters=parameters):
-            _submit(decision, unit, parameters)
+            _submit(decision, unit, command.context, parameters)
         case HoldJob():
             decision.record(JobHeld(job=unit.identifier, context=unit.context))
         case ReleaseJob():
@@ -93,9 +93,9 @@ def _obey(decision: Decision, unit: Unit, command: JobCommand) -> None:
             raise TypeError(f"{type(command).__name__} is no order about a job")
 
 
-def _submit(decision: Decision, unit: Unit, parameters: dict[str, str]) -> None:
+def _submit(decision: Decision, unit: Unit, context: str, parameters: dict[str, str]) -> None:
     if isinstance(unit.job, CommandJob | EventJob):
-        decision.start(unit, Pending(parameters=parameters, by_hand=True))
+        decision.start(unit, Pending(parameters=parameters, by_hand=True, within=context))
     else:
         fact = JobCompleted(job=unit.identifier, context=unit.context, by_hand=True)
         decision.complete(unit, fact, catalyst_of(unit))
@@ -149,7 +149,7 @@ def _reset_downstream(decision: Decision, unit: Unit, command: ResetDownstream) 
         if statuses[each.index] in PERMITTED[command.name]:
             _reset(decision, each)
     if command.submit:
-        _submit(decision, unit, command.parameters)
+        _submit(decision, unit, command.context, command.parameters)
         decision.fire_dependants()
     return None
 
@@ -167,7 +167,8 @@ def _fire_dependants_of(decision: Decision, unit: Unit) -> None:
         dependency = state.topology.dependencies[number]
         if as_if.gate_holds(dependency.gate):
             dependant = state.topology.units[dependency.dependant]
-            decision.make_ready(dependant, unit, catalyst, by_repeatable=unit.repeatable)
+            how = Pending(catalyst=catalyst, within=dependency.context)
+            decision.make_ready(dependant, unit, how, by_repeatable=unit.repeatable)
 
 
 # --- about a context ----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ Everything here is an immutable value. A plan is what was pushed; what happens t
 instance. Names are those that operators use; the wire's spelling stops at the edge.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -41,6 +41,16 @@ class Parameter(msgspec.Struct, frozen=True, omit_defaults=True):
     name: str
     default: str | None = None
     value: str | None = None
+
+    @property
+    def own(self) -> str | None:
+        """What the declaration itself says: its value, else its default."""
+        return self.value if self.value is not None else self.default
+
+
+def values_of(parameters: Iterable[Parameter]) -> dict[str, str]:
+    """The values of declared parameters; those without one are left out."""
+    return {each.name: own for each in parameters if (own := each.own) is not None}
 
 
 class _JobBase(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

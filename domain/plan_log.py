@@ -11,11 +11,13 @@ import msgspec
 from msgspec.structs import replace
 
 from .cron import CronExpression
+from .dates import day_of
 from .facts import (
     Cause,
     InstanceDue,
     InstanceStarted,
     NotificationsSet,
+    ParameterSourceRead,
     PlanFact,
     PlanPushed,
     Recorded,
@@ -46,6 +48,8 @@ class PlanState(msgspec.Struct, frozen=True, kw_only=True):
     pushed_at: Instant
     accounted_through: Instant
     """Every due start up to here has its fact."""
+    source_parameters: dict[str, str] = {}
+    """What the dashboard's parameter source for the plan said last."""
 
 
 def evolve_plan(state: PlanState | None, recorded: Recorded) -> PlanState:
@@ -61,6 +65,7 @@ def evolve_plan(state: PlanState | None, recorded: Recorded) -> PlanState:
                 notifications_at=recorded.position,
                 pushed_at=recorded.at,
                 accounted_through=recorded.at,
+                source_parameters={} if state is None else state.source_parameters,
             )
         case InstanceDue(due_at=due_at) if state is not None:
             through = state.accounted_through if due_at is None else max(state.accounted_through, due_at)
@@ -77,6 +82,8 @@ def evolve_plan(state: PlanState | None, recorded: Recorded) -> PlanState:
         case StartSkipped(through=through) if state is not None:
             through = max(state.accounted_through, through)
             return replace(state, position=recorded.position, accounted_through=through)
+        case ParameterSourceRead(parameters=parameters) if state is not None:
+            return replace(state, position=recorded.position, source_parameters=parameters)
         case other:
             raise ValueError(f"{type(other).__name__} cannot be fact {recorded.position} of a plan")
 
@@ -108,10 +115,16 @@ def instance_started(
     at: Instant,
     due_at: Instant | None,
     parameters: dict[str, str],
+    default_zone: str,
     until_ended: bool = False,
+    business_date: str | None = None,
 ) -> InstanceStarted:
-    """The first fact of an instance of the plan as it is now."""
+    """The first fact of an instance of the plan as it is now.
+
+    Unless it is told which day it is for, it is for the day of its start in the time zone of the plan.
+    """
     plan = state.plan
+    zone = plan.window.zone or default_zone
     lives_ms = plan.window.time_to_live_ms
     began = at if due_at is None else due_at
     return InstanceStarted(
@@ -123,7 +136,15 @@ def instance_started(
         environment_group=plan.environment_group,
         parameters=parameters,
         schedules_disabled=plan.schedules_disabled,
+        source_parameters=state.source_parameters,
+        zone=zone,
+        business_date=business_date or day_of(began, time_zone(zone)).isoformat(),
     )
+
+
+def read_source(state: PlanState, parameters: dict[str, str]) -> ParameterSourceRead | None:
+    """The fact of what the plan's parameter source says; ``None`` when it says the same as before."""
+    return None if state.source_parameters == parameters else ParameterSourceRead(parameters=parameters)
 
 
 def next_start(state: PlanState, default_zone: str) -> Instant | None:

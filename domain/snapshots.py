@@ -43,6 +43,9 @@ class _StoredInstance(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     schedules_disabled: bool = False
     until_ended: bool = False
     commands_held: bool = False
+    source_parameters: dict[str, str] = {}
+    zone: str = "UTC"
+    business_date: str | None = None
     initiations: int = 0
     raised: int = 0
     seen: dict[str, int] = {}
@@ -67,6 +70,9 @@ _SAME_IN_BOTH = (
     "schedules_disabled",
     "until_ended",
     "commands_held",
+    "source_parameters",
+    "zone",
+    "business_date",
     "initiations",
     "raised",
 )

@@ -29,9 +29,9 @@ from .plan import (
     JobIdentifier,
     JobPlan,
     Lock,
-    Parameter,
     ScheduleJob,
     job_kind,
+    values_of,
 )
 from .status import KINDS, ContextStatus
 
@@ -182,7 +182,8 @@ class Topology:
         self.dependencies: list[CompiledDependency] = []
         self.by_identifier: dict[JobIdentifier, tuple[int, ...]] = {}
         self.context_index: dict[str, int] = {}
-        self.context_parameters: list[tuple[Parameter, ...]] = []
+        self.defaults: list[dict[str, str]] = []
+        """The values that each context gives to parameters, by context."""
         self._templates = {job.identifier: job for job in plan.jobs}
         self._trees: list[Context] = []
         self._unit_in: dict[tuple[int, JobIdentifier], int] = {}
@@ -233,15 +234,6 @@ class Topology:
             waiting[:0] = compiled.children
         return list(found.values())
 
-    def path_to(self, unit: Unit) -> list[str]:
-        """The contexts from the root down to the first that lists the unit."""
-        path = []
-        index = self.context_index[unit.contexts[0]]
-        while index != NOWHERE:
-            path.append(self.contexts[index].name)
-            index = self.contexts[index].parent
-        return path[::-1]
-
     def is_beneath(self, context: int, ancestor: str) -> bool:
         """Whether a context, by its index, is the named one or stands beneath it."""
         while context != NOWHERE:
@@ -282,12 +274,26 @@ class Topology:
                 return unit
         return None
 
+    def home_of(self, unit: Unit) -> str:
+        """The first of a unit's contexts that it starts in."""
+        places = (place.context for place in unit.places if place.starts_inside)
+        return self.contexts[next(places, unit.places[0].context)].name
+
+    def around(self, context: str) -> list[int]:
+        """A context and those above it, up to the root."""
+        indices = []
+        index = self.context_index[context]
+        while index != NOWHERE:
+            indices.append(index)
+            index = self.contexts[index].parent
+        return indices
+
     def _add_contexts(self, context: Context, parent: int) -> int:
         index = len(self.contexts)
         compiled = CompiledContext(index, context.name, parent, (), ())
         self.contexts.append(compiled)
         self._trees.append(context)
-        self.context_parameters.append(context.parameters)
+        self.defaults.append(values_of(context.parameters))
         self.context_index[context.name] = index
         compiled.children = tuple(self._add_contexts(child, index) for child in context.contexts)
         return index

@@ -9,6 +9,7 @@ from .deadlocks import deadlocks
 from .job_validation import job_problems
 from .lock_validation import lock_problems
 from .notification_validation import notification_problems
+from .parameter_validation import parameter_problems
 from .plan import (
     Context,
     Dependency,
@@ -49,6 +50,7 @@ def validate(
         *lock_problems(plan),
         *job_problems(plan),
         *notification_problems(plan),
+        *parameter_problems(plan),
         *_agents(plan, known_agents),
     ]
 

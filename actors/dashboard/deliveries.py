@@ -15,6 +15,7 @@ from ...domain.facts import (
     RunsUntilEnded,
     SchedulesDisabled,
     SchedulesEnabled,
+    SourceParametersTaken,
 )
 
 DeliveryKind: TypeAlias = Literal["provision", "withdraw", "publish", "initiate", "kill", "remove"]
@@ -39,6 +40,7 @@ def _told(recorded: Recorded) -> Iterable[tuple[str, DeliveryKind]]:
         case (
             InstanceStarted(agents=agents)
             | ParametersSet(agents=agents)
+            | SourceParametersTaken(agents=agents)
             | SchedulesDisabled(agents=agents)
             | SchedulesEnabled(agents=agents)
             | RunsUntilEnded(agents=agents)

@@ -134,7 +134,8 @@ class AgentGatewayActor(pykka.ThreadingActor):
         ):
             if refusal is not None:
                 _log.error("initiation refused", agent=self._agent, initiation=initiation.id, error=refusal)
-                refused = RefuseInitiation(initiation_id=initiation.id, detail=refusal)
+                told = f"the agent refused the initiation: {refusal}"
+                refused = RefuseInitiation(initiation_id=initiation.id, detail=told)
                 refusals.append(
                     Inbound(
                         stream=item.recorded.originator_id,

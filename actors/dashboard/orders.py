@@ -61,7 +61,7 @@ class Orders:
             plan=state.plan,
             jobs=tuple(dict.fromkeys(unit.identifier for unit in units)),
             contexts={unit.identifier: unit.contexts for unit in units if unit.context is None},
-            parameters=parameters_of_instance(topology, state.parameters),
+            parameters=parameters_of_instance(topology, state.known_values),
             started_at=state.started_at,
             ends_at=state.ends_at,
             schedules_disabled=state.schedules_disabled,

@@ -232,6 +232,7 @@ class PlanActor(PooledActor):
                 at=self._around.clock(),
                 due_at=None,
                 parameters=message.parameters,
+                default_zone=self._around.time_zone,
                 until_ended=message.until_ended,
             ),
             dry_run=message.dry_run,
@@ -278,7 +279,10 @@ class PlanActor(PooledActor):
         for fact in facts:
             if isinstance(fact, InstanceDue):
                 now = self._around.clock()
-                self._begin(fact, instance_started(state, at=now, due_at=fact.due_at, parameters={}), CLOCK)
+                started = instance_started(
+                    state, at=now, due_at=fact.due_at, parameters={}, default_zone=self._around.time_zone
+                )
+                self._begin(fact, started, CLOCK)
             else:
                 self._save([fact], CLOCK)
 

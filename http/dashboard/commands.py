@@ -35,6 +35,7 @@ from ...domain.plan import EventJob
 from ...domain.topology import Unit
 from .callers import Access
 from .instances import Accepted, ParameterName, ReasonBody, accepted
+from .parameter_values import must_be_usable
 from .routes import Answer, Call, NoQuery, Route, json_body, optional_json_body
 from .services import Services, unit_in, units_beneath
 
@@ -179,6 +180,8 @@ class Commands:
 
     def _give(self, call: Call[B, NoQuery], command: Command) -> Answer:
         instance_id = call.path["instance_id"]
+        if isinstance(command, SubmitJob | ResetDownstream | SetParameters):
+            must_be_usable(command.parameters, "/parameters")
         facts = self._dashboard.command(instance_id, command, call.origin(call.body.reason))
         position = facts[-1].position if facts else self._dashboard.instance(instance_id).position
         return Answer(accepted(facts, position))

@@ -24,6 +24,7 @@ from ..wire.views import (
 )
 from .callers import Access
 from .errors import FieldError, Refusal
+from .parameter_values import must_be_usable
 from .routes import NO_BODY, Answer, Call, NoQuery, Route, optional_json_body
 from .services import Services
 
@@ -161,6 +162,7 @@ class Instances:
         if call.caller.agents is not None:
             call.caller.must_see_agents(self._dashboard.plan(plan).plan.agents())
         body = call.body
+        must_be_usable(body.parameters, "/parameters")
         instance_id = self._dashboard.start_instance(
             plan,
             call.origin(body.reason),

@@ -16,6 +16,7 @@ from .job_templates import TemplateKind, read_job, template_kind
 from .notification_settings import FOLDERS as NOTIFICATION_FOLDERS
 from .notification_settings import OF_JOBS, OF_PLAN, is_notification_document, read_settings
 from .plans import read_plan
+from .replacement_tokens import CannotFill, fill
 from .split_contexts import join_contexts
 
 FOLDERS = (
@@ -223,21 +224,33 @@ def _from_template(job: CommandJob, reader: Reader, templates: dict[str, Fields]
 
     The parameter joins those that the job declares, so that the agent is given its value.
     """
-    command = job.command_line
-    if not command:
-        template = templates.get(reader.text("templateName"))
-        given = None if template is None else template.get("commandLine")
-        command = given if isinstance(given, str) else ""
-    parameters = list(job.parameters)
+    names: dict[str, str] = {}
     for pair in reader.objects("replacementPairs"):
         token, name = pair.required_text("replacementToken"), pair.required_text("jobPlanParameterName")
         if name and not _VARIABLE.fullmatch(name):
             pair.flaw("jobPlanParameterName", f"{name[:80]!r} is no name that a shell takes for a variable")
         elif token and name:
-            command = command.replace(token, f"${{{name}}}")
-            if name not in {parameter.name for parameter in parameters}:
-                parameters.append(Parameter(name))
-    return msgspec.structs.replace(job, command_line=command, parameters=tuple(parameters))
+            names[token] = name
+    try:
+        command = fill(job.command_line or _command_of_template(reader, templates), names, job.shell)
+    except CannotFill as error:
+        reader.flaw("replacementPairs", str(error))
+        return job
+    declared = {parameter.name for parameter in job.parameters}
+    others = tuple(Parameter(name) for name in dict.fromkeys(names.values()) if name not in declared)
+    return msgspec.structs.replace(job, command_line=command, parameters=(*job.parameters, *others))
+
+
+def _command_of_template(reader: Reader, templates: dict[str, Fields]) -> str:
+    name = reader.text("templateName")
+    template = templates.get(name)
+    if template is None:
+        reader.flaw(
+            "templateName", f"the bundle has no template {name[:80]!r}; add it to jobs/internalTemplate"
+        )
+        return ""
+    command = template.get("commandLine")
+    return command if isinstance(command, str) else ""
 
 
 def templates_by_identifier(parts: list[Part]) -> dict[str, Part]:

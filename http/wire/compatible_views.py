@@ -9,6 +9,7 @@ from ...domain.instance import InstanceState
 from ...domain.job_state import JobState
 from ...domain.parameters import parameters_of_instance
 from ...domain.plan import CommandJob, Context, Lock, Parameter
+from ...domain.secret_values import shown
 from ...domain.status import JobStatus
 from ...domain.topology import Unit
 from .groupings import dependency_fields
@@ -113,7 +114,7 @@ def _context_fields(state: InstanceState, index: int, tree: Context) -> JsonObje
         "startTime": state.started_at,
         "endTime": state.ended_at or 0,
         "projectedEndTime": state.ends_at or 0,
-        "contextParameters": parameter_fields(tree.parameters),
+        "contextParameters": parameter_fields(_shown(each) for each in tree.parameters),
         "scheduledJobs": [job_instance(state, tree.name, units[unit]) for unit in compiled.units],
         "jobDependencies": [dependency_fields(each) for each in tree.dependencies],
         "contextDependencies": [],
@@ -128,8 +129,8 @@ def _context_fields(state: InstanceState, index: int, tree: Context) -> JsonObje
 
 
 def _root_fields(state: InstanceState) -> JsonObject:
-    values = parameters_of_instance(state.topology, state.parameters)
-    declared = {each.name: each.default for each in state.topology.plan.root.parameters}
+    values = parameters_of_instance(state.topology, state.known_values)
+    declared = {each.name: _shown(each).default for each in state.topology.plan.root.parameters}
     names = dict.fromkeys((*declared, *values))
     return {
         "status": state.status,
@@ -139,6 +140,15 @@ def _root_fields(state: InstanceState) -> JsonObject:
         "quartzScheduleDrivenJobsDisabledForContext": state.schedules_disabled,
         "runContextUntilManuallyEnded": state.ends_at is None,
     }
+
+
+def _shown(parameter: Parameter) -> Parameter:
+    """A declaration as everybody may see it."""
+
+    def covered(text: str | None) -> str | None:
+        return None if text is None else shown(parameter.name, text)
+
+    return Parameter(parameter.name, covered(parameter.default), covered(parameter.value))
 
 
 def _lock_fields(state: InstanceState, lock: Lock) -> JsonObject:

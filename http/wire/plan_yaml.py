@@ -4,8 +4,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from ...domain.notification_settings import JobNotification, NotificationSettings
 from ...domain.plan import (
+    CommandJob,
     Context,
     Dependency,
     Grouping,
@@ -15,6 +18,7 @@ from ...domain.plan import (
     Lock,
     LockParticipant,
     Member,
+    Parameter,
     StartWindow,
 )
 from ...domain.problems import Place
@@ -71,6 +75,14 @@ def read_plan_value(value: Value) -> JobPlan:
     return plan
 
 
+def _declaring(job: Job, names: tuple[str, ...]) -> Job:
+    if not isinstance(job, CommandJob):
+        return job
+    own = {parameter.name for parameter in job.parameters}
+    others = tuple(Parameter(name) for name in dict.fromkeys(names) if name not in own)
+    return msgspec.structs.replace(job, parameters=(*job.parameters, *others))
+
+
 @dataclass(frozen=True, slots=True)
 class _Defined:
     job: Job
@@ -88,7 +100,7 @@ class _PlanFile:
         name = reader.required_text("plan")
         reader.place = Place(name or None)
         refuse_unknown(reader, _PLAN_FIELDS)
-        self._define(reader, reader.text("agent"), depth=1)
+        self._define(reader, reader.text("agent"), (), depth=1)
         root = self._context(reader, name)
         root = Context(
             name=root.name,
@@ -132,12 +144,17 @@ class _PlanFile:
             blackout_ranges=ranges,
         )
 
-    def _define(self, reader: Reader, agent: str, depth: int) -> None:
-        """Learn what jobs there are, wherever they are described: any context may mention them."""
+    def _define(self, reader: Reader, agent: str, above: tuple[str, ...], depth: int) -> None:
+        """Learn what jobs there are, wherever they are described: any context may mention them.
+
+        A command declares the parameters of the contexts around its description, beside its own.
+        """
         if depth > MAX_CONTEXTS_DEEP:
             reader.flaw("", f"contexts are nested more than {MAX_CONTEXTS_DEEP} deep")
             reader.fields["contexts"] = None
             return
+        own = reader.object("parameters")
+        around = above if own is None else (*above, *own.fields)
         jobs = reader.object("jobs")
         for name in () if jobs is None else jobs.fields:
             entry = None if jobs is None else jobs.object(name)
@@ -148,14 +165,14 @@ class _PlanFile:
             else:
                 job, defaults = read_job_entry(entry, name, agent)
                 told = read_job_section(entry, job=job.name, agent=job.agent)
-                self._defined[name] = _Defined(job, defaults, told)
+                self._defined[name] = _Defined(_declaring(job, around), defaults, told)
         contexts = reader.object("contexts")
         for name in () if contexts is None else contexts.fields:
             child = None if contexts is None else contexts.object(name)
             if child is not None:
                 child.place = Place(name)
                 refuse_unknown(child, _CONTEXT_FIELDS)
-                self._define(child, child.text("agent") or agent, depth + 1)
+                self._define(child, child.text("agent") or agent, around, depth + 1)
 
     def _context(self, reader: Reader, name: str) -> Context:
         reader.place = Place(name or None)

@@ -15,6 +15,7 @@ from ...domain.instants import Instant, rfc3339
 from ...domain.job_state import JobState
 from ...domain.permissions import permitted
 from ...domain.plan import job_kind
+from ...domain.secret_values import covered, masked
 from ...domain.status import JobStatus
 from ...domain.topology import LockUse, Unit
 
@@ -92,7 +93,12 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: str | None
     end_reason: str | None
     environment_group: str | None
+    business_date: str | None
+    """The day that it is for, in the time zone of the plan."""
     parameters: dict[str, str]
+    """Given when it was started or set since, as they were written; secrets are covered."""
+    source_parameters: dict[str, str]
+    """What the dashboard's parameter source for the plan says, likewise."""
     counts: dict[str, int]
     """Jobs by status; a job counts once in every context that lists it."""
     root: ContextView
@@ -169,10 +175,17 @@ def instance_view(state: InstanceState) -> InstanceView:
         ended_at=written_if_known(state.ended_at),
         end_reason=state.end_reason,
         environment_group=state.environment_group,
-        parameters=state.parameters,
+        business_date=_business_date(state),
+        parameters=masked(state.parameters),
+        source_parameters=masked(state.source_parameters),
         counts=state.counts(),
         root=context_view(state, 0),
     )
+
+
+def _business_date(state: InstanceState) -> str | None:
+    dates = state.dates
+    return None if dates is None else dates.business_date.isoformat()
 
 
 def context_view(state: InstanceState, context: int) -> ContextView:
@@ -228,7 +241,7 @@ _PASSED_OVER = frozenset({JobStatus.SKIPPED, JobStatus.SKIPPED_RUNNING, JobStatu
 
 def fact_view(recorded: Recorded) -> FactView:
     """A fact, with its instants written out."""
-    data = msgspec.to_builtins(recorded.fact)
+    data = covered(msgspec.to_builtins(recorded.fact))
     kind = data.pop("type")
     return FactView(
         position=recorded.position,

@@ -87,11 +87,13 @@ def test_a_diff_tells_each_change_on_a_line(run: Run, push: Callable[..., str]) 
             " -> after host-load or host-check"
         ),
         "~ job host-load command_line: ./load.sh -> ./load.sh --all",
+        *(f"+ parameter zone of job host-{job} nothing" for job in ("load", "check", "print")),
     ]
     assert [each["what"] for each in as_json(run("plan", "diff", name, "--json"))["changes"]] == [
         "parameter",
         "dependency",
         "job",
+        *("parameter" for _job in ("load", "check", "print")),
     ]
 
 

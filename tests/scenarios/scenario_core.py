@@ -103,6 +103,7 @@ class CoreStage:
                 at=self._now,
                 due_at=None,
                 parameters=beginning.parameters,
+                default_zone=ZONE,
                 until_ended=beginning.until_ended,
             ),
             dry_run=beginning.dry_run,
@@ -244,7 +245,9 @@ class CoreStage:
         for fact in facts:
             self._record_plan(name, fact, Cause(command=type(fact).__name__, by="clock"))
             if isinstance(fact, InstanceDue):
-                started = instance_started(state, at=self._now, due_at=fact.due_at, parameters={})
+                started = instance_started(
+                    state, at=self._now, due_at=fact.due_at, parameters={}, default_zone=ZONE
+                )
                 topology = self._topologies[name, state.version]
                 self._start(topology, fact.instance_id, started, "clock")
 
@@ -372,7 +375,9 @@ class CoreStage:
         )
         (refusal,) = agent.initiate([initiation])
         if refusal is not None:
-            refused = commands.RefuseInitiation(initiation_id=initiation.id, detail=refusal)
+            refused = commands.RefuseInitiation(
+                initiation_id=initiation.id, detail=f"the agent refused the initiation: {refusal}"
+            )
             self._inbox.append((instance_id, refused))
 
 

@@ -331,12 +331,37 @@ def test_a_command_from_a_template_is_given_the_parameters_that_replace_its_toke
     found = read_documents(files)
     (job,) = found.plan.jobs
     assert isinstance(job, CommandJob)
-    assert job.command_line == "run --day '${day}' ${day}"
+    assert job.command_line == "run --day ''\"${day}\"'' ${day}"
     assert job.parameters == (Parameter("day"),)
     changed = msgspec.structs.replace(found.plan, jobs=(msgspec.structs.replace(job, repeatable=True),))
     exported = read_zip(write_zip(changed, found.documents, AT))
     assert exported.plan == changed
     assert "jobs/internalTemplate/T.json" in exported.documents
+
+
+def from_template(job: dict[str, object], template: dict[str, object] | None) -> dict[str, bytes]:
+    """A bundle with the command ``a``, and the template ``T`` if it is given."""
+    files = documents(context(scheduledJobs=[listing("a")]), command("a", **job))
+    if template is not None:
+        files["jobs/internalTemplate/T.json"] = json.dumps(command("T", **template)).encode()
+    return files
+
+
+def test_a_bundle_that_lacks_the_template_is_refused_with_its_name() -> None:
+    with pytest.raises(WireError, match="no template 'T'"):
+        read_documents(from_template({"commandLine": None, "templateName": "T"}, None))
+
+
+def test_a_token_that_cannot_be_filled_is_refused_with_its_place() -> None:
+    pairs = [{"replacementToken": "@DAY@", "jobPlanParameterName": "day"}]
+    job = {
+        "commandLine": None,
+        "templateName": "T",
+        "replacementPairs": pairs,
+        "executionEnvironmentProperties": "perl|-e",
+    }
+    with pytest.raises(WireError, match=r"replacementPairs.*'perl' is no shell"):
+        read_documents(from_template(job, {"commandLine": "print '@DAY@'"}))
 
 
 # --- split contexts -----------------------------------------------------------------------------------------

@@ -95,7 +95,10 @@ def test_a_whole_plan_is_read() -> None:
         120,
         (2, 1),
     )
-    assert load.parameters == (Parameter("rate", "1.5"), Parameter("really", "true"))
+    of_the_plan = (Parameter("day"), Parameter("zone"))
+    assert load.parameters == (Parameter("rate", "1.5"), Parameter("really", "true"), *of_the_plan)
+    assert isinstance(printed, CommandJob)
+    assert printed.parameters == of_the_plan
     assert load.participates_in_lock
     assert load.contexts == ("end-of-day", "report"), "it came to stand where it was mentioned"
     assert printed.held_in == ("report",)

@@ -23,7 +23,7 @@ from scenario_language import (
     instant,
     pairs_in,
 )
-from scenario_stage import BEGINNING, Beginning, Command, Refusal, Stage
+from scenario_stage import BEGINNING, Beginning, Command, Refusal, Revision, Stage, revised
 
 _DAY_MS = 86_400_000
 _STEP_MS = 1000
@@ -176,8 +176,7 @@ class Play:
                 self.stage.agent(job.agent, compatible=job.agent in self._compatible)
         self.problems = self.stage.push(plan)
         if not self.problems:
-            self.cast.plans[plan.name] = plan
-            self.cast.versions.setdefault(plan.name, []).append(plan)
+            self.cast.know(plan)
 
     def _tell(self, words: tuple[str, ...]) -> None:
         if words[0] not in {"clock", "at", "wait", "down", "agent"}:
@@ -349,6 +348,21 @@ class Play:
             case _:
                 raise ScenarioMistake("write reset-lock NAME [group GROUP]")
 
+    def _tell_revision(self, words: tuple[str, ...]) -> None:
+        match words:
+            case [_, "disable-schedules" | "enable-schedules" as verb, plan]:
+                revision = Revision(verb)
+            case [_, verb, job, *rest] if rest[:1] in ([], ["in"]):
+                plan = self.cast.plan_with(job)
+                identifier = self.cast.job(Told("", job), self.cast.plans[plan]).identifier
+                revision = Revision(verb, identifier, tuple(rest[1].split(",")) if rest else None)
+            case _:
+                raise ScenarioMistake("write from-now-on hold JOB [in CONTEXT,…], or disable-schedules PLAN")
+        self.refusal = self.stage.revise(plan, revision)
+        answer = revised(self.cast.plans[plan], revision)
+        if isinstance(answer, JobPlan):
+            self.cast.know(answer)
+
     def _tell_again(self, words: tuple[str, ...]) -> None:
         if not self._last:
             raise ScenarioMistake("nothing was reported before that could come again")
@@ -435,6 +449,7 @@ _TELLERS: dict[str, Callable[[Play, tuple[str, ...]], None]] = {
     "skip-fire": Play._tell_skip_fire,
     "raise": Play._tell_raise,
     "again": Play._tell_again,
+    "from-now-on": Play._tell_revision,
     "reset-lock": Play._tell_reset_lock,
     "preview": Play._tell_preview,
     **dict.fromkeys([*ON_JOBS, *ON_CONTEXTS, *ON_INSTANCES], Play._tell_command),

@@ -7,7 +7,7 @@ from uuid import UUID
 from jobledger.actors.dashboard.dashboard import PlanInvalid
 from jobledger.actors.dashboard.errors import NotPermitted, UnknownName
 from jobledger.actors.dashboard.origin import Origin
-from jobledger.domain.commands import FireDependants
+from jobledger.domain.commands import FireDependants, Refused
 from jobledger.domain.facts import JobInitiated
 from jobledger.domain.instance import replay
 from jobledger.domain.instants import Instant
@@ -19,7 +19,7 @@ from jobledger.http.wire.views import FactView, InstanceView, fact_view, instanc
 from scenario_agents import Order, StandInAgent
 from scenario_commands import domain_command
 from scenario_dashboard import RunningDashboard
-from scenario_stage import Beginning, Command, Refusal, errors_of, refusal_of
+from scenario_stage import Beginning, Command, Refusal, Revision, errors_of, refusal_of, revised
 
 OPERATOR = Origin(by="olga", source="10.0.0.7")
 
@@ -44,6 +44,18 @@ class ActorStage:
             return errors_of(error.problems)
         self._running.settle()
         return []
+
+    def revise(self, plan: str, revision: Revision) -> Refusal | None:
+        """A version made from the newest one."""
+        newest = self._running.dashboard.plan(plan)
+        answer = revised(newest.plan, revision)
+        if isinstance(answer, Refused):
+            return refusal_of(answer)
+        self._running.dashboard.revise_plan(
+            answer, newest.documents, OPERATOR, rests_on=newest.position, command=revision.verb
+        )
+        self._running.settle()
+        return None
 
     def begin(self, beginning: Beginning) -> Refusal | None:
         """Begin an instance by hand."""

@@ -164,9 +164,20 @@ class Cast:
         view = self.view(label)
         return self.versions[view.plan][view.plan_version - 1]
 
-    def job(self, told: Told) -> Job:
+    def know(self, plan: JobPlan) -> None:
+        """A plan was pushed; the same again is no version."""
+        if self.plans.get(plan.name) != plan:
+            self.plans[plan.name] = plan
+            self.versions.setdefault(plan.name, []).append(plan)
+
+    def plan_with(self, job: str) -> str:
+        """The name of the one plan that has a job."""
+        (plan,) = self._plans_with(job)
+        return plan
+
+    def job(self, told: Told, plan: JobPlan | None = None) -> Job:
         """The template of a job; one that the plan does not have would run on the usual agent."""
-        plan = self.plan_of(told.instance)
+        plan = plan or self.plan_of(told.instance)
         for job in plan.jobs:
             if job.name == told.name:
                 return job

@@ -45,7 +45,16 @@ from jobledger.http.wire.views import FactView, InstanceView, fact_view, instanc
 from msgspec.structs import replace
 from scenario_agents import Order, Orders, StandInAgent
 from scenario_commands import domain_command
-from scenario_stage import BEGINNING, Beginning, Command, Refusal, errors_of, refusal_of
+from scenario_stage import (
+    BEGINNING,
+    Beginning,
+    Command,
+    Refusal,
+    Revision,
+    errors_of,
+    refusal_of,
+    revised,
+)
 
 ZONE = "UTC"
 
@@ -74,8 +83,19 @@ class CoreStage:
     def push(self, plan: JobPlan) -> list[str]:
         """Validate, and record the version."""
         errors = errors_of(validate(plan))
-        if errors:
-            return errors
+        if not errors:
+            self._push(plan)
+        return errors
+
+    def revise(self, plan: str, revision: Revision) -> Refusal | None:
+        """A version made from the newest one."""
+        answer = revised(self._plans[plan].plan, revision)
+        if isinstance(answer, commands.Refused):
+            return refusal_of(answer)
+        self._push(answer)
+        return None
+
+    def _push(self, plan: JobPlan) -> None:
         before = self._plans.get(plan.name)
         if before is not None:
             self._start_due(plan.name)
@@ -85,7 +105,6 @@ class CoreStage:
             self._topologies[plan.name, fact.version] = Topology(plan)
             self._define_locks(plan)
         self._settle()
-        return []
 
     def begin(self, beginning: Beginning) -> Refusal | None:
         """Begin an instance of the newest version."""

@@ -34,7 +34,7 @@ from jobledger.storage.accounts import Role
 from scenario_agents import Order, StandInAgent
 from scenario_commands import request
 from scenario_dashboard import RunningDashboard
-from scenario_stage import Beginning, Command, Refusal
+from scenario_stage import Beginning, Command, Refusal, Revision
 
 JSON = "application/json"
 BODY_LIMIT_BYTES = 1024 * 1024
@@ -67,6 +67,18 @@ class HttpStage:
         assert status in {200, 201}, answer
         self._running.settle()
         return []
+
+    def revise(self, plan: str, revision: Revision) -> Refusal | None:
+        """On our own API."""
+        path, body = f"/api/v1/plans/{quote(plan)}", {}
+        if revision.verb.endswith("-schedules"):
+            path += f"/schedules/{revision.verb.removesuffix('-schedules')}"
+        else:
+            path += f"/jobs/{quote(revision.job)}/{revision.verb}"
+            body = {} if revision.contexts is None else {"contexts": list(revision.contexts)}
+        status, answer = self._ask("POST", path, body)
+        self._running.settle()
+        return None if status == 200 else _refusal(status, answer)
 
     def begin(self, beginning: Beginning) -> Refusal | None:
         """Begin an instance by hand."""

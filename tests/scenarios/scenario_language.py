@@ -28,6 +28,7 @@ from jobledger.domain.plan import (
     StartWindow,
     Trigger,
 )
+from jobledger.domain.standings import with_standings
 
 AGENT = "host"
 """Where jobs run that name no agent."""
@@ -229,10 +230,12 @@ class _PlanDraft:
                 raise ScenarioMistake("this says nothing of a plan")
 
     def plan(self) -> JobPlan:
+        described = [job for name, job in self._jobs.items() if name not in self._without_template]
         try:
+            root = self._context(self._contexts[0])
             return JobPlan(
-                root=self._context(self._contexts[0]),
-                jobs=tuple(job for name, job in self._jobs.items() if name not in self._without_template),
+                root=root,
+                jobs=with_standings(root, described),
                 window=StartWindow(**self._window),
                 **self._fields,
             )
@@ -431,7 +434,7 @@ def pairs_in(words: Sequence[str]) -> dict[str, str]:
 
 
 def dry_run_in(words: list[str]) -> tuple[list[str], DryRun]:
-    """``fixed 5s``, ``from 1s to 9s``, ``errors 30`` (percent), ``in error``, after the word ``dry``."""
+    """``fixed 5s``, ``from 1s to 9s``, ``errors 30`` (percent), ``in error``, ``failing a,b``, after the word ``dry``."""
     fields: dict[str, Any] = {}
     while words:
         match words:
@@ -443,6 +446,8 @@ def dry_run_in(words: list[str]) -> tuple[list[str], DryRun]:
                 fields["error_percentage"] = float(percent)
             case ["in", "error", *rest]:
                 fields["error"] = True
+            case ["failing", jobs, *rest]:
+                fields["jobs_in_error"] = tuple(f"{AGENT}-{job}" for job in jobs.split(","))
             case _:
                 break
         words = rest

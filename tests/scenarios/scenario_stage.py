@@ -11,6 +11,7 @@ from jobledger.domain.commands import Refused
 from jobledger.domain.instants import Instant, parse_rfc3339
 from jobledger.domain.messages import DryRun, ProcessEvent
 from jobledger.domain.plan import JobPlan
+from jobledger.domain.plan_defaults import with_job_default, with_schedules
 from jobledger.domain.problems import Problem
 from jobledger.http.wire.lock_views import LockView
 from jobledger.http.wire.views import FactView, InstanceView
@@ -56,11 +57,37 @@ class Beginning:
     dry_run: DryRun | None = None
 
 
+@dataclass(frozen=True)
+class Revision:
+    """A change of how new instances of a plan start: of one job, or of all schedules."""
+
+    verb: str
+    """hold, release, skip or enable; disable-schedules or enable-schedules."""
+    job: str = ""
+    """By identifier."""
+    contexts: tuple[str, ...] | None = None
+    """``None``: wherever the job stands."""
+
+
+def revised(plan: JobPlan, revision: Revision) -> JobPlan | Refused:
+    """The plan as it is after a revision."""
+    match revision.verb:
+        case "disable-schedules" | "enable-schedules":
+            return with_schedules(plan, disabled=revision.verb == "disable-schedules")
+        case "hold" | "release" | "skip" | "enable":
+            return with_job_default(plan, revision.verb, revision.job, revision.contexts)
+    raise ValueError(f"nobody can {revision.verb} in new instances")
+
+
 class Stage(Protocol):
     """A scheduler, at one depth. What is told has had all its effects when the call returns."""
 
     def push(self, plan: JobPlan) -> list[str]:
         """Make it the newest version; returns the errors, with their places, of one that is not accepted."""
+        ...
+
+    def revise(self, plan: str, revision: Revision) -> Refusal | None:
+        """Change how new instances of a plan start."""
         ...
 
     def begin(self, beginning: Beginning) -> Refusal | None:

@@ -434,7 +434,7 @@ def pairs_in(words: Sequence[str]) -> dict[str, str]:
 
 
 def dry_run_in(words: list[str]) -> tuple[list[str], DryRun]:
-    """``fixed 5s``, ``from 1s to 9s``, ``errors 30`` (percent), ``in error``, ``failing a,b``, after the word ``dry``."""
+    """``fixed 5s``, ``from 1s to 9s``, ``errors 30``, ``in error``, ``failing a,b``: what follows ``dry``."""
     fields: dict[str, Any] = {}
     while words:
         match words:

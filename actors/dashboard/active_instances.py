@@ -29,18 +29,25 @@ class ActiveInstances:
         self._lock = threading.Lock()
         self._by_id: dict[UUID, ActiveInstance] = {}
         self._by_plan: dict[tuple[str, int, str | None], dict[UUID, None]] = {}
+        self._ended_early: set[UUID] = set()
+        """Ended before it was told that they had started: whoever starts one may be the slower."""
 
-    def add(self, instance: ActiveInstance) -> None:
-        """An instance started, or was found active at start."""
+    def add(self, instance: ActiveInstance) -> bool:
+        """An instance started, or was found active at start; false if it has ended meanwhile."""
         with self._lock:
+            if instance.instance_id in self._ended_early:
+                self._ended_early.remove(instance.instance_id)
+                return False
             self._by_id[instance.instance_id] = instance
             self._by_plan.setdefault(_key(instance), {})[instance.instance_id] = None
+            return True
 
     def discard(self, instance_id: UUID) -> None:
-        """An instance ended; nothing happens if it was not known."""
+        """An instance ended."""
         with self._lock:
             instance = self._by_id.pop(instance_id, None)
             if instance is None:
+                self._ended_early.add(instance_id)
                 return
             alike = self._by_plan[_key(instance)]
             alike.pop(instance_id, None)

@@ -587,8 +587,8 @@ class Dashboard:
         self._agents.wake(dict.fromkeys(agent for agent, _, _, _ in told))
 
     def _instance_started(self, instance: ActiveInstance) -> None:
-        self._active.add(instance)
-        self._set_end(instance.instance_id, instance.ends_at)
+        if self._active.add(instance):
+            self._set_end(instance.instance_id, instance.ends_at)
 
     def _bring_back(self, plan: str) -> None:
         """A commit that was reported as failed may have started or ended an instance: nobody heard of it."""

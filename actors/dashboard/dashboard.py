@@ -27,7 +27,7 @@ from ...domain.plan import JobIdentifier, JobPlan
 from ...domain.plan_diff import PlanChange, version_changes
 from ...domain.plan_log import PlanState, plan_stream
 from ...domain.validation import Problem, validate
-from ...storage.records import Change, Inbound, InboxEntry, InstanceRow, Page, PlanRow
+from ...storage.records import Change, Inbound, InboxEntry, InstanceRow, Page, PlanRow, Unavailable
 from ..timers import Clock
 from .active_instances import ActiveInstance, ActiveInstances
 from .agents import Agents, AgentView
@@ -541,8 +541,15 @@ class Dashboard:
         return self.ledger.parked(after=after, limit=limit)
 
     def resubmit(self, position: int) -> None:
-        """Have a dead letter processed again; raises ``UnknownName``."""
-        entry = self.ledger.unpark(position)
+        """Have a dead letter processed again; raises ``UnknownName`` and ``Unavailable``."""
+        parked = self.ledger.entries([position]).get(position)
+        try:
+            entry = self.ledger.unpark(position)
+        except Unavailable:
+            # It may wait again all the same: then nobody else would tell its instance.
+            if parked is not None:
+                self._retry(parked.stream)
+            raise
         if entry is None:
             raise UnknownName(f"there is no dead letter {position}")
         self._instances.tell(entry.stream, Resubmitted(entry))

@@ -85,6 +85,8 @@ class _Work:
         self.state = state
         self.locks = locks
         self.facts: list[Recorded] = []
+        self.taken: set[int] = set()
+        """Inbox positions; an entry may be both told and found in one turn."""
         self.consumed: list[int] = []
         self.parked: list[tuple[int, str]] = []
         self.replies: list[tuple[Any, object]] = []
@@ -245,9 +247,13 @@ class PlanInstanceActor(PooledActor):
         self._heard_through = 0
 
     def _catch_up(self, work: _Work) -> None:
-        while entries := self._around.ledger.unhandled(self.instance_id, after=self._heard_through):
+        """Hear all that waits, also what was parked once and stands before what was heard since."""
+        after = 0
+        while entries := self._around.ledger.unhandled(self.instance_id, after=after):
             for entry in entries:
-                self._hear(work, entry)
+                self._process(work, entry)
+            after = entries[-1].position
+            self._heard_through = max(self._heard_through, after)
 
     def _hear(self, work: _Work, entry: InboxEntry) -> None:
         if entry.position <= self._heard_through:
@@ -256,6 +262,9 @@ class PlanInstanceActor(PooledActor):
         self._process(work, entry)
 
     def _process(self, work: _Work, entry: InboxEntry) -> None:
+        if entry.position in work.taken:
+            return
+        work.taken.add(entry.position)
         cause = Cause(position=entry.position, source=entry.source or None)
         at = self._around.clock()
         try:

@@ -18,7 +18,7 @@ from jobledger.domain.facts import InstanceDue, StartSkipped
 from jobledger.domain.plan import CommandJob, Context, JobPlan, ListedJob, StartWindow
 from jobledger.domain.plan_log import plan_stream
 from jobledger.storage.ledger import Ledger
-from jobledger.storage.records import Unavailable
+from jobledger.storage.records import Inbound, Unavailable
 from simulated_database import Fate, SimulatedDatabase, SimulatedEngine
 
 MINUTE = 60_000
@@ -162,3 +162,21 @@ def test_an_instance_that_ends_as_it_starts_is_not_active(here: FailingBench) ->
     assert here.dashboard.instance(instance).ended
     assert here.dashboard.active_instances() == []
     assert isinstance(here.dashboard.start_instance("brief", OPERATOR, key="the second"), UUID)
+
+
+def test_a_dead_letter_whose_resubmission_was_reported_as_failed_is_processed_all_the_same(
+    here: FailingBench,
+) -> None:
+    here.dashboard.push_plan(plan_of("hourly", ["a"]), {}, OPERATOR)
+    instance = here.dashboard.start_instance("hourly", OPERATOR)
+    here.dashboard.ledger.receive([Inbound(stream=instance, kind="event", payload=b"\xc1", source="x")])
+    here.until(here.dashboard.dead_letters, "the event is parked")
+    (letter,) = here.dashboard.dead_letters()
+    here.report(instance, "a", successful=True, id="later")
+    position = here.wait(instance, lambda state: state.status == "COMPLETE").position
+    with here.commits_are(Fate.IN_DOUBT), pytest.raises(Unavailable):
+        here.dashboard.resubmit(letter.position)
+    here.until(
+        lambda: here.dashboard.instance(instance).position > position, "the instance has looked at it again"
+    )
+    here.until(here.dashboard.dead_letters, "it is parked again, for it still does not read")

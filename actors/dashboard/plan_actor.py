@@ -132,10 +132,10 @@ class PlanActor(PooledActor):
         except Unavailable as error:
             # What could not be stored may have been stored: the next message begins with what is on disk.
             self._loaded = False
+            self._around.look_again(self._name)
             if not isinstance(message, StartDue):
                 raise
             _log.warning("due starts not accounted for yet", plan=self._name, error=str(error))
-            self._around.look_again(self._name)
             return None
 
     def _obey_or_read_again(self, message: PlanMessage) -> object:
@@ -155,8 +155,9 @@ class PlanActor(PooledActor):
             case StartNow():
                 return self._start_now(message)
             case StartDue():
-                self._start_due()
-                self._tell_next_start()
+                if self._state is not None:  # its push may be what could not be stored
+                    self._start_due()
+                    self._tell_next_start()
                 return None
             case ReadPlan():
                 return self._known()

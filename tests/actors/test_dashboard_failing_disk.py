@@ -118,6 +118,17 @@ def test_an_instance_whose_start_was_reported_as_failed_is_active_all_the_same(h
     assert ended.end_reason == "window closed"
 
 
+def test_an_instance_whose_start_was_reported_as_failed_is_known_before_anybody_asks(
+    here: FailingBench,
+) -> None:
+    here.dashboard.push_plan(plan_of("hourly", ["a"], window=HOURLY), {}, OPERATOR)
+    with here.commits_are(Fate.IN_DOUBT), pytest.raises(Unavailable):
+        here.dashboard.start_instance("hourly", OPERATOR, key="the first")
+    here.until(lambda: here.dashboard._active.of_plan("hourly"), "the instance is known")
+    here.pass_time(NOON + 31 * MINUTE)
+    here.until(lambda: here.dashboard.instances(active=False).items, "its window has closed by itself")
+
+
 def test_an_instance_whose_end_was_reported_as_failed_is_in_nobodys_way(here: FailingBench) -> None:
     here.dashboard.push_plan(plan_of("hourly", ["a"], window=HOURLY), {}, OPERATOR)
     first = here.dashboard.start_instance("hourly", OPERATOR)

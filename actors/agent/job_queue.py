@@ -23,7 +23,7 @@ from ..pool import ActorPool, PooledActor
 from ..timers import Clock
 from .backoff import pause_ms
 from .board import RunBoard
-from .launcher import Launcher
+from .launcher import Launcher, LauncherClosed
 from .markers import CouldNotStart, NotStarted, Running, RunResult, Started
 from .orders import Order, PassOver, Phase, Pretend, QueueKey, RunCommand, course_of
 from .ports import Alarms
@@ -227,6 +227,8 @@ class JobQueueActor(PooledActor):
             self._around.launcher.start(self._around.preparation.spec(order))
         except ValueError as error:
             self._over(CouldNotStart(str(error)))
+        except LauncherClosed:
+            _log.info("not started, the agent stops", initiation=order.id)
 
     def _started(self, started: Started) -> None:
         order = self._orders[0]

@@ -83,6 +83,10 @@ class _Message(msgspec.Struct, frozen=True):
 _message_decoder = msgspec.json.Decoder(_Message)
 
 
+class LauncherClosed(RuntimeError):
+    """The agent is about to stop: what was not handed over is left to the next one."""
+
+
 class Launcher:
     """Runs commands for initiations, each at most once for ever; safe to use from any thread.
 
@@ -133,13 +137,13 @@ class Launcher:
 
         :raises ValueError: if a text holds a NUL character, or the id is empty, longer than 500 bytes or not
             printable.
-        :raises RuntimeError: if the launcher is closed.
+        :raises LauncherClosed: if it is closed; then it is not started.
         """
         spec.check()
         run = _Run(spec.initiation_id, marker_path(self._runs_dir, spec.initiation_id), spec)
         with self._lock:
             if self._closed:
-                raise RuntimeError("the launcher is closed")
+                raise LauncherClosed("the launcher is closed")
             if spec.initiation_id in self._runs or spec.initiation_id in self._finished:
                 return
             self._runs[spec.initiation_id] = run

@@ -474,3 +474,26 @@ def check_nothing_is_left(agent: Agent) -> None:
     assert agent._queues._queues == {}
     assert agent._queues._keys == {}
     assert agent._slots.held == 0
+
+
+def test_what_is_not_begun_when_an_agent_stops_is_begun_by_the_next_and_not_given_up(
+    tmp_path: Path, dashboard: InMemoryDashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: list[BaseException | None] = []
+    on_failure = JobQueueActor.on_failure
+    monkeypatch.setattr(
+        JobQueueActor,
+        "on_failure",
+        lambda self, kind, error, trace: (failed.append(error), on_failure(self, kind, error, trace)),
+    )
+    with agent_in(tmp_path, dashboard) as agent:
+        agent._launcher.close()
+        assert agent.initiate([initiation(1, f"echo ran >> {tmp_path}/ran")]) == [None]
+        wait_until(lambda: [row.phase.value for row in agent.runs()] == ["starting"])
+        agent.snapshots()
+    assert failed == []
+    assert dashboard.told.events == []
+    with agent_in(tmp_path, dashboard):
+        finished = dashboard.told.wait_finished("id-1")["id-1"]
+    assert finished.successful
+    assert lines(tmp_path / "ran") == ["ran"]

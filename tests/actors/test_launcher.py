@@ -17,7 +17,7 @@ from jobledger.actors.agent.environment import (
     output_paths,
     shell_command,
 )
-from jobledger.actors.agent.launcher import Launcher
+from jobledger.actors.agent.launcher import Launcher, LauncherClosed
 from jobledger.actors.agent.markers import (
     CouldNotStart,
     Ended,
@@ -717,7 +717,7 @@ def test_idle_supervisors_and_the_spawner_end_with_their_launcher(
 
 def test_a_closed_launcher_starts_nothing(host: Host, launcher: Launcher) -> None:
     launcher.close()
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(LauncherClosed, match="closed"):
         launcher.start(host.spec("late", "true"))
 
 

@@ -35,7 +35,7 @@ class EventKind(StrEnum):
     BRIDGING = "BRIDGING_JOB"
 
 
-class Parameter(msgspec.Struct, frozen=True, omit_defaults=True):
+class Parameter(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A parameter declared by a job, a context or a plan."""
 
     name: str
@@ -53,7 +53,7 @@ def values_of(parameters: Iterable[Parameter]) -> dict[str, str]:
     return {each.name: own for each in parameters if (own := each.own) is not None}
 
 
-class _JobBase(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class _JobBase(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     agent: str
     name: str
     description: str = ""
@@ -71,7 +71,7 @@ class _JobBase(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
         return f"{self.agent}-{self.name}"
 
 
-class CommandJob(_JobBase, frozen=True, omit_defaults=True, kw_only=True, tag="command"):
+class CommandJob(_JobBase, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="command"):
     """A job that runs a script on its agent's host."""
 
     command_line: str
@@ -93,7 +93,7 @@ class CommandJob(_JobBase, frozen=True, omit_defaults=True, kw_only=True, tag="c
     """``program|option`` that runs the script instead of ``/bin/bash|-c``."""
 
 
-class Trigger(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Trigger(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """When a schedule fires or a file watcher looks, shared by both kinds of job."""
 
     cron: str | None = None
@@ -110,13 +110,13 @@ class Trigger(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     drop_event_on_blackout: bool = False
 
 
-class ScheduleJob(_JobBase, frozen=True, omit_defaults=True, kw_only=True, tag="schedule"):
+class ScheduleJob(_JobBase, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="schedule"):
     """A job that is complete when its cron expression fires on its agent."""
 
     trigger: Trigger
 
 
-class FileJob(_JobBase, frozen=True, omit_defaults=True, kw_only=True, tag="file"):
+class FileJob(_JobBase, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="file"):
     """A job that is complete when a file that matches is found on its agent's host."""
 
     trigger: Trigger
@@ -135,7 +135,7 @@ class FileJob(_JobBase, frozen=True, omit_defaults=True, kw_only=True, tag="file
     sla_cron: str | None = None
 
 
-class EventJob(_JobBase, frozen=True, omit_defaults=True, kw_only=True, tag="event"):
+class EventJob(_JobBase, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="event"):
     """A job without an agent: it is complete when its event occurs."""
 
     kind: EventKind
@@ -162,7 +162,7 @@ def job_kind(job: Job) -> str:
             return kind.name.lower()
 
 
-class Grouping(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Grouping(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """What must hold before a dependant starts: ``nested and (all_of or any_of) and not none_of``."""
 
     all_of: tuple["Member", ...] = ()
@@ -185,14 +185,14 @@ Member: TypeAlias = str | Grouping
 """A job identifier, or a grouping of its own."""
 
 
-class Dependency(msgspec.Struct, frozen=True, omit_defaults=True):
+class Dependency(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The dependant may start when the grouping holds; without a grouping it starts from outside."""
 
     dependant: JobIdentifier
     grouping: Grouping | None = None
 
 
-class ListedJob(msgspec.Struct, frozen=True, omit_defaults=True):
+class ListedJob(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A job as a context lists it; what it does is told by its template."""
 
     agent: str
@@ -205,7 +205,7 @@ class ListedJob(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"{self.agent}-{self.name}"
 
 
-class LockParticipant(msgspec.Struct, frozen=True, omit_defaults=True):
+class LockParticipant(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A job that asks for a lock before it is initiated, and how much of it."""
 
     context: str
@@ -213,7 +213,7 @@ class LockParticipant(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int = 1
 
 
-class Lock(msgspec.Struct, frozen=True, omit_defaults=True):
+class Lock(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Jobs that may not run beside each other beyond a count."""
 
     name: str
@@ -222,7 +222,7 @@ class Lock(msgspec.Struct, frozen=True, omit_defaults=True):
     participants: tuple[LockParticipant, ...] = ()
 
 
-class Context(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Context(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """A named group of jobs with their dependencies; the root context is the plan itself."""
 
     name: str
@@ -246,7 +246,7 @@ class Context(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
             yield from child.walk_with_pointers(f"{pointer}/contexts/{index}")
 
 
-class StartWindow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class StartWindow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """When instances of a plan start, and how long each may stay active."""
 
     cron: str | None = None
@@ -259,7 +259,7 @@ class StartWindow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True)
     blackout_ranges: tuple[tuple[Instant, Instant], ...] = ()
 
 
-class JobPlan(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class JobPlan(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One version of a plan: its tree of contexts, the templates of its jobs and when it starts."""
 
     root: Context

@@ -29,6 +29,7 @@ def with_standings(root: Context, jobs: Iterable[Job]) -> tuple[Job, ...]:
 
 
 def _placed(job: Job, contexts: tuple[str, ...], *, locked: bool) -> Job:
-    if isinstance(job, CommandJob):
+    """The job, as it is if it says so already: of a large plan most do."""
+    if isinstance(job, CommandJob) and job.participates_in_lock != locked:
         return replace(job, contexts=contexts, participates_in_lock=locked)
-    return replace(job, contexts=contexts)
+    return job if job.contexts == contexts else replace(job, contexts=contexts)

@@ -4,7 +4,10 @@ A row stands until its delivery is confirmed; what is gone is delivered. Sequenc
 confirmation can neither be taken back nor reach what came after it.
 """
 
-from ..domain.facts import Recorded
+import threading
+from uuid import UUID
+
+from ..domain.facts import PlanPushed, Recorded
 from .mapper import FactMapper
 from .reader import Reader
 from .records import Outgoing
@@ -16,25 +19,50 @@ class Outbox:
     def __init__(self, reader: Reader, mapper: FactMapper) -> None:
         self._reader = reader
         self._mapper = mapper
+        self._reading_a_plan = threading.Lock()
+        self._plan: Recorded | None = None
 
     def outgoing(self, agent: str, after: int, limit: int) -> list[Outgoing]:
-        """What the agent is to be told next, each with its fact."""
+        """What the agent is to be told next, each with its fact; a plan, which may be large, comes alone."""
         rows = self._reader.rows(
-            "SELECT o.sequence, o.kind, o.stream, o.position, e.topic, e.state FROM outbox AS o "
+            "SELECT o.sequence, o.kind, o.stream, o.position, e.topic, "
+            "CASE WHEN e.topic LIKE ? THEN NULL ELSE e.state END FROM outbox AS o "
             "JOIN stored_events AS e ON e.originator_id = o.stream AND e.originator_version = o.position "
             "WHERE o.agent = ? AND o.sequence > ? ORDER BY o.sequence LIMIT ?",
+            f"{PlanPushed.__name__}:%",
             agent,
             after,
             limit,
         )
-        return [
-            Outgoing(sequence=sequence, agent=agent, kind=kind, recorded=self._fact(*row))
-            for sequence, kind, *row in rows
-        ]
+        outgoing: list[Outgoing] = []
+        for sequence, kind, key, position, topic, state in rows:
+            stream = self._reader.stream(key)
+            if state is None and outgoing:
+                break
+            recorded = (
+                self._pushed(stream, position)
+                if state is None
+                else self._mapper.decode(stream, position, topic, state)
+            )
+            outgoing.append(Outgoing(sequence=sequence, agent=agent, kind=kind, recorded=recorded))
+            if state is None:
+                break
+        return outgoing
 
     def agents_with_outgoing(self) -> list[str]:
         """The agents that something waits for, by name."""
         return [agent for (agent,) in self._reader.rows("SELECT DISTINCT agent FROM outbox ORDER BY agent")]
 
-    def _fact(self, key: object, position: int, topic: str, state: bytes) -> Recorded:
-        return self._mapper.decode(self._reader.stream(key), position, topic, state)
+    def _pushed(self, stream: UUID, position: int) -> Recorded:
+        """The push of a plan; the latest is kept, since every agent of a plan is told of it at one time."""
+        with self._reading_a_plan:
+            kept = self._plan
+            if kept is not None and (kept.originator_id, kept.position) == (stream, position):
+                return kept
+            ((topic, state),) = self._reader.rows(
+                "SELECT topic, state FROM stored_events WHERE originator_id = ? AND originator_version = ?",
+                self._reader.key(stream),
+                position,
+            )
+            self._plan = self._mapper.decode(stream, position, topic, state)
+            return self._plan

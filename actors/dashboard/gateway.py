@@ -80,11 +80,15 @@ class AgentGatewayActor(pykka.ThreadingActor):
 
     def _deliver_all(self) -> None:
         try:
-            while items := self._ledger.outgoing(self._agent, limit=BATCH):
+            while True:
+                # Before anything is read: what waits for an agent that may never come can be large.
                 transport = self._connect(self._agent)
                 if transport is None:
                     self._last_error = "the agent has not announced itself yet"
                     return
+                items = self._ledger.outgoing(self._agent, limit=BATCH)
+                if not items:
+                    break
                 for kind, group in groupby(items, key=lambda item: item.kind):
                     self._deliver(transport, kind, list(group))
         except AgentUnreachable as error:

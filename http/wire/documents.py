@@ -9,7 +9,7 @@ caller hears of all at once.
 
 import re
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
@@ -20,6 +20,7 @@ from ...domain.problems import Place
 MAX_DEPTH = 160
 """Levels of nesting that a document may have; real ones have about twenty."""
 
+_TOO_DEEP = f"this is nested more than {MAX_DEPTH} levels deep"
 _INT64 = range(-(2**63), 2**63)
 _JAVA_NAME = re.compile(r"[a-z]\w*(?:\.[A-Za-z_]\w*)*\.[A-Z][\w$]*")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -65,9 +66,20 @@ class WireError(Exception):
 
 
 class Fields(dict[str, "Value"]):
-    """A JSON object, with the Java class that it was said to be."""
+    """A JSON object."""
 
+    __slots__ = ()
     java_type: str | None = None
+    """The Java class that it was said to be."""
+
+
+class _TypedFields(Fields):
+    __slots__ = ("java_type",)
+    java_type: str
+
+    def __init__(self, fields: Fields, java_type: str) -> None:
+        super().__init__(fields)
+        self.java_type = java_type
 
 
 Value: TypeAlias = "Fields | list[Value] | str | int | float | bool | None"
@@ -80,7 +92,7 @@ def decode(raw: bytes, *, document: str = "") -> Value:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WireError.of(f"this is no JSON: {error}", document=document) from error
     except RecursionError as error:
-        raise _too_deep("", document) from error
+        raise WireError.of(_TOO_DEEP, document=document) from error
     return unwrapped(decoded, document=document)
 
 
@@ -97,41 +109,78 @@ def unwrapped(value: object, *, document: str = "") -> Value:
 
     Raises ``WireError`` when it is nested too deeply or holds what JSON cannot.
     """
-    return _unwrapped(value, "", 0, document)
+    try:
+        return _unwrapped(value, 1)
+    except _Refused as refused:
+        pointer = "".join(f"/{escaped(str(step))}" for step in reversed(refused.steps))
+        raise WireError.of(refused.message, pointer=pointer[:200], document=document) from refused
 
 
-def _unwrapped(value: object, pointer: str, depth: int, document: str) -> Value:
+class _Refused(Exception):
+    """A value that cannot be taken; the steps to it are noted on the way out, so that most cost nothing."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.steps: list[str | int] = []
+
+
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+"""The types of values that hold no others."""
+
+
+def _unwrapped(value: object, depth: int) -> Value:
     if depth > MAX_DEPTH:
-        raise _too_deep(pointer, document)
+        raise _Refused(_TOO_DEEP)
     match value:
         case None | bool() | int() | float() | str():
             return value
         case list():
             wrapped = _java_type(value)
             if wrapped is None:
-                return [
-                    _unwrapped(item, f"{pointer}/{index}", depth + 1, document)
-                    for index, item in enumerate(value)
-                ]
-            inner = _unwrapped(value[1], f"{pointer}/1", depth + 1, document)
-            if isinstance(inner, Fields) and inner.java_type is None:
-                inner.java_type = wrapped
-            return inner
+                return _list(value, depth + 1)
+            try:
+                inner = _unwrapped(value[1], depth + 1)
+            except _Refused as refused:
+                refused.steps.append(1)
+                raise
+            typed = isinstance(inner, Fields) and inner.java_type is None
+            return _TypedFields(inner, wrapped) if typed and isinstance(inner, Fields) else inner
         case dict():
-            fields = Fields()
-            for key, item in value.items():
-                if key == "@class":
-                    fields.java_type = str(item)
-                else:
-                    fields[str(key)] = _unwrapped(item, f"{pointer}/{escaped(str(key))}", depth + 1, document)
-            return fields
+            return _object(value, depth + 1)
         case _:
-            raise WireError.of(f"{type(value).__name__} is no JSON", pointer=pointer, document=document)
+            raise _Refused(f"{type(value).__name__} is no JSON")
 
 
-def _too_deep(pointer: str, document: str) -> WireError:
-    short = pointer[:200]
-    return WireError.of(f"this is nested more than {MAX_DEPTH} levels deep", pointer=short, document=document)
+def _list(items: list[object], depth: int) -> list[Value]:
+    values: list[Any] = list(items)
+    for index, item in enumerate(items):
+        if type(item) not in _PLAIN:
+            try:
+                values[index] = _unwrapped(item, depth)
+            except _Refused as refused:
+                refused.steps.append(index)
+                raise
+    return values
+
+
+def _object(items: dict[Any, object], depth: int) -> Fields:
+    fields = Fields(cast("dict[str, Value]", items))
+    names_are_texts = True
+    for key, item in items.items():
+        if type(key) is not str:
+            names_are_texts = False
+        if type(item) not in _PLAIN:
+            try:
+                fields[key] = _unwrapped(item, depth)
+            except _Refused as refused:
+                refused.steps.append(str(key))
+                raise
+    if not names_are_texts:
+        fields = Fields((str(key), value) for key, value in fields.items())
+    if "@class" in fields:
+        return _TypedFields(fields, str(fields.pop("@class")))
+    return fields
 
 
 def _java_type(value: list[object]) -> str | None:

@@ -25,6 +25,9 @@ def replace_tokens(documents: Mapping[str, bytes], values: Mapping[str, str]) ->
     replaced: dict[str, bytes] = {}
     problems: list[WireProblem] = []
     for path, content in documents.items():
+        if b"[[" not in content and "[[" not in path:
+            replaced[path] = content
+            continue
         new_path = _replaced(path.encode(), {name: value.replace("/", "_") for name, value in known.items()})
         written = _json_escaped(known) if path.lower().endswith(".json") else known
         new_content = _replaced(content, written)

@@ -4,8 +4,8 @@ from functools import partial
 from uuid import uuid4
 
 from jobledger.storage.ledger import Ledger
-from jobledger.storage.records import Change
-from ledger_samples import LedgerBench, append, in_threads, one_commit, wait_until
+from jobledger.storage.records import Append, Change
+from ledger_samples import LedgerBench, append, in_threads, one_commit, pushed, recorded, wait_until
 
 
 def _kinds(ledger: Ledger, agent: str, **window: int) -> list[str]:
@@ -114,3 +114,29 @@ def test_deliveries_of_two_dashboards_are_never_numbered_below_one_that_was_read
     assert [each for each in told if each.startswith("0")] == [f"0/{position}" for position in range(60)]
     assert [each for each in told if each.startswith("1")] == [f"1/{position}" for position in range(60)]
     assert ledgers[0].outgoing("a") == []
+
+
+def test_a_plan_comes_alone_since_it_may_be_large(ledger: Ledger) -> None:
+    plan, instance = uuid4(), uuid4()
+    pushes = tuple(recorded(plan, number, pushed("p", number)) for number in (1, 2))
+    ledger.save(
+        Change(
+            appends=(Append(stream=plan, expected=0, facts=pushes), append(instance, 0, 2)),
+            outgoing=(
+                ("a", instance, 1, "publish"),
+                ("a", plan, 1, "provision"),
+                ("a", plan, 2, "provision"),
+                ("b", plan, 2, "provision"),
+                ("a", instance, 1, "remove"),
+                ("a", instance, 2, "kill"),
+            ),
+        )
+    )
+    told = []
+    after = 0
+    while outgoing := ledger.outgoing("a", after=after):
+        told.append([(each.kind, each.recorded.position) for each in outgoing])
+        assert all(each.recorded in [*pushes, *ledger.facts(instance)] for each in outgoing)
+        after = outgoing[-1].sequence
+    assert told == [[("publish", 1)], [("provision", 1)], [("provision", 2)], [("remove", 1), ("kill", 2)]]
+    assert ledger.outgoing("b")[0].recorded is ledger.outgoing("b")[0].recorded, "it is read once for all"

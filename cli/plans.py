@@ -179,6 +179,55 @@ def diff(client: "Client", *, name: str, older: int | None, newer: int | None, a
 
 
 @plan.command()
+@click.argument("name", required=False)
+@click.option("--file", type=_PATH, help="Of the plan in this file instead; no dashboard is asked.")
+@click.option("--version", type=click.IntRange(1), help="This version; the newest if not given.")
+@click.option(
+    "--format",
+    "form",
+    default="text",
+    show_default=True,
+    type=click.Choice(["text", "dot", "mermaid"]),
+    help="For people, for Graphviz, for Mermaid.",
+)
+@talks_to_dashboard
+def graph(client: "Client", *, name: str | None, file: Path | None, version: int | None, form: str) -> None:
+    """Draw a plan: its contexts, and which job starts which.
+
+    As text each job stands below one that starts it. As a graph, dotted lines tie the standings of a shared
+    job together, and red ones prevent a start: jobledger plan graph NAME --format dot | dot -Tsvg > plan.svg
+    """
+    from . import plan_graph
+
+    if (name is None) == (file is None):
+        raise click.UsageError("give the name of a plan, or --file, and not both")
+    drawn = _plan_in(file) if file is not None else _plan_of(client, str(name), version)
+    match form:
+        case "dot":
+            lines = plan_graph.as_dot(drawn)
+        case "mermaid":
+            lines = plan_graph.as_mermaid(drawn)
+        case _:
+            lines = plan_graph.as_text(drawn)
+    for line in lines:
+        click.echo(render.clean(line))
+
+
+def _plan_in(file: Path) -> "JobPlan":
+    from . import plan_files
+
+    return plan_files.readable(plan_files.load(file))
+
+
+def _plan_of(client: "Client", name: str, version: int | None) -> "JobPlan":
+    from ..domain.plan import JobPlan
+    from .client import segment
+
+    path = f"/plans/{segment(name)}" + ("" if version is None else f"/versions/{version}")
+    return answers.read(JobPlan, client.get(path).get("plan"))
+
+
+@plan.command()
 @click.argument("file", type=_PATH)
 @_tokens_option
 @as_json_option

@@ -309,3 +309,23 @@ def test_a_name_that_two_agents_have_in_a_plan_is_not_guessed(run: Run, push: Ca
     assert result.exit_code == 2
     assert "b-load" in result.output
     assert run("plan", "hold", name, "b-load").exit_code == 0
+
+
+# --- graphs -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("form", "begin"), [("text", ""), ("dot", "digraph"), ("mermaid", "flowchart")])
+def test_a_plan_is_drawn_from_the_dashboard_and_from_its_file(
+    run: Run, push: Callable[..., str], form: str, begin: str
+) -> None:
+    name = push()
+    drawn = run("plan", "graph", name, "--format", form)
+    assert drawn.exit_code == 0, drawn.output
+    assert drawn.output.startswith(begin or name)
+    assert run("plan", "graph", "--file", "plan.yaml", "--format", form).output == drawn.output
+
+
+def test_a_graph_is_of_one_plan(run: Run) -> None:
+    assert run("plan", "graph").exit_code == 2
+    assert run("plan", "graph", "p", "--file", "plan.yaml").exit_code == 2
+    assert run("plan", "graph", "no such plan").exit_code == 5

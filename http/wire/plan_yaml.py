@@ -277,13 +277,14 @@ class _PlanFile:
             counts = {} if weights is None else {key: weights.integer(key, 1) for key in value}
         else:
             counts = dict.fromkeys(lock.texts("jobs"), 1)
-        participants = []
+        by_context: dict[str, list[LockParticipant]] = {}
         for key, count in counts.items():
             if key not in self._defined:
                 lock.flaw("jobs", f"{key!r} is no job of this plan; name one that a context describes")
                 continue
             identifier = self._defined[key].job.identifier
-            participants += [
-                LockParticipant(each, identifier, count) for each in standings.get(identifier, [])
-            ]
-        return tuple(participants)
+            for context in standings.get(identifier, []):
+                participant = LockParticipant(context, identifier, count)
+                by_context.setdefault(context, []).append(participant)
+        # In the order in which a bundle has them, or an export of the plan would make another one.
+        return tuple(each for participants in by_context.values() for each in participants)

@@ -304,3 +304,37 @@ def test_a_plan_that_is_not_there_has_no_export(dashboard: Served) -> None:
 
     assert answer.status_code == 404
     assert list(answer.json) == ["errorMessage"]
+
+
+def hostile(name: str, content: bytes = b"{}", *, mode: int = 0o100644) -> bytes:
+    """A bundle with one file more."""
+    buffer = io.BytesIO(zipped(bundle()))
+    with zipfile.ZipFile(buffer, "a", zipfile.ZIP_DEFLATED) as archive:
+        entry = zipfile.ZipInfo("placeholder")
+        entry.filename, entry.external_attr, entry.compress_type = name, mode << 16, zipfile.ZIP_DEFLATED
+        archive.writestr(entry, content)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (hostile("../../etc/cron.d/x"), "leaves the bundle's folder"),
+        (hostile("/etc/passwd"), "leaves the bundle's folder"),
+        (hostile("1-sales/profiles/link", b"/etc/passwd", mode=0o120777), "symbolic link"),
+        (hostile("1-sales/profiles/bomb.json", b" " * (17 * 1024 * 1024)), "unpacks to more"),
+        (hostile("1-sales/jobs/internal/odd.json", "{}".encode("utf-16")), "no JSON"),
+        (hostile("1-sales/jobs/internal/cut.json", b'{"agentName"'), "no JSON"),
+        (zipped(bundle())[:-10], "no zip"),
+        (zipped(bundle())[:200], "no zip"),
+    ],
+)
+def test_a_zip_that_means_harm_is_refused_in_a_sentence_and_changes_nothing(
+    dashboard: Served, body: bytes, words: str
+) -> None:
+    before = dashboard.digest()
+    answer = dashboard.put("/api/v1/plans/sales", body, headers={"Content-Type": "application/zip"})
+    assert answer.status_code == 422, answer.text
+    assert len(answer.json["errors"]) == 1
+    assert words in answer.json["errors"][0]["detail"]
+    assert dashboard.digest() == before

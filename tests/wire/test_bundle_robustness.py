@@ -201,3 +201,60 @@ def test_a_zip_can_be_written_at_any_time_that_a_clock_may_show(at: int) -> None
     found = read_json(b'{"contextTemplate": {"name": "plan_PROD"}}')
     assert read_zip(write_zip(found.plan, found.documents, at)) == found
     assert write_tokenised_zip(found.plan, found.documents, at)
+
+
+def test_a_hundred_thousand_files_are_refused_in_a_sentence() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number in range(100_000):
+            archive.writestr(zipfile.ZipInfo(f"1/jobs/internal/{number}.json"), b"")
+    with pytest.raises(WireError, match="more than 50000 files") as refused:
+        read_zip(buffer.getvalue())
+    assert len(refused.value.problems) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "cp500"])
+def test_a_document_that_is_not_utf_8_is_named(encoding: str) -> None:
+    with pytest.raises(WireError) as refused:
+        read_zip(zip_of({"context/plan.json": '{"name": "plän"}'.encode(encoding)}))
+    assert [problem.document for problem in refused.value.problems] == ["context/plan.json"]
+    with pytest.raises(WireError, match="no JSON"):
+        read_zip(zip_of({"context/plan.json": '{"name": "plän"}'.encode("latin-1")}))
+
+
+def test_a_file_name_that_says_utf_8_and_is_not_is_refused() -> None:
+    raw = zip_of(PLAN | {"profiles/ü.json": b"{}"})
+    with pytest.raises(WireError):
+        read_zip(raw.replace("ü".encode(), b"\xff\xfe"))
+
+
+def test_files_that_share_their_bytes_are_refused_or_read_within_the_limits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A zip whose directory names the same bytes a thousand times unpacks to a thousand times as much."""
+    monkeypatch.setattr(zip_files, "MAX_TOTAL_BYTES", 10_000)
+    raw = zip_of({"a.json": b"x" * 1000}, top="")
+    start = raw.index(b"PK\x01\x02")
+    end = raw.rindex(b"PK\x05\x06")
+    entry, tail = raw[start:end], bytearray(raw[end:])
+    names = [f"{number:06}".encode() for number in range(1000)]
+    directory = b"".join(entry.replace(b"a.json", name) for name in names)
+    tail[8:10] = tail[10:12] = len(names).to_bytes(2, "little")
+    tail[12:16] = len(directory).to_bytes(4, "little")
+    with pytest.raises(WireError):
+        read_zip(raw[:start] + directory + bytes(tail))
+
+
+def test_a_zip_within_a_zip_is_only_a_file() -> None:
+    inner = zip_of(PLAN)
+    assert read_zip(zip_of(PLAN | {"profiles/x.zip": inner})).documents["profiles/x.zip"] == inner
+
+
+def test_a_real_bundle_cut_at_any_byte_is_refused_over_and_over_alike() -> None:
+    raw = zip_of(PLAN)
+    told = set()
+    for length in range(len(raw)):
+        with pytest.raises(WireError) as refused:
+            read_zip(raw[:length])
+        told.add(str(refused.value).partition(":")[0])
+    assert told == {"this is no zip that can be read"}

@@ -31,6 +31,11 @@ for each in instance_orders.COMMANDS:
 @instance.command()
 @click.argument("plan")
 @parameter_option
+@click.option(
+    "--business-date",
+    metavar="YYYY-MM-DD",
+    help="The day that it is for, unless it is the day of its start.",
+)
 @click.option("--run-until-ended", is_flag=True, help="Its time to live does not end it; you do.")
 @click.option("--dry-run", is_flag=True, help="Agents report outcomes without running any command.")
 @click.option(
@@ -54,6 +59,7 @@ def start(
     *,
     plan: str,
     parameters: dict[str, str],
+    business_date: str | None,
     run_until_ended: bool,
     dry_run: bool,
     dry_run_seconds: tuple[float, float] | None,
@@ -71,6 +77,8 @@ def start(
         "run_until_ended": run_until_ended,
         "dry_run": pretends or dry_run,
     }
+    if business_date is not None:
+        body["business_date"] = business_date
     if reason is not None:
         body["reason"] = reason
     document = client.post(f"/plans/{segment(plan)}/instances", body)

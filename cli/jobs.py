@@ -58,6 +58,32 @@ def dependants(
         click.echo("the instance would end, since it would be complete")
 
 
+@job.command("parameters")
+@instance_argument
+@job_argument
+@context_option
+@as_json_option
+@talks_to_dashboard
+def job_parameters(
+    client: "Client", *, instance_text: str, job_text: str, context: str | None, as_json: bool
+) -> None:
+    """Show what parameters JOB would get now, and where each value comes from. Secrets are covered."""
+    instance, _document = find.instance(client, instance_text)
+    where, found = find.standing(instance, job_text, context)
+    document = client.get(find.path(instance, where, found) + "/parameters")
+    if as_json:
+        render.as_json(document)
+        return
+    render.table(
+        ("parameter", "value", "from", "problem"),
+        (
+            (each["name"], each["value"], each["source"] or "nobody gives it a value", each["fault"])
+            for each in document["items"]
+        ),
+        empty=f"{found.identifier} declares no parameters",
+    )
+
+
 @job.command()
 @instance_argument
 @job_argument

@@ -39,6 +39,19 @@ Happening: TypeAlias = tuple[Literal["ended"], str, int] | tuple[Literal["signal
     "--database-url", metavar="URL", help="postgresql://… instead of a SQLite file in the data directory."
 )
 @click.option(
+    "--parameters",
+    "parameters_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A TOML file that names the parameter file of each plan that has one.",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The keys of encrypted values; secrets.key in the data directory unless given.",
+)
+@click.option(
     "--auth",
     default="users",
     show_default=True,
@@ -59,6 +72,8 @@ def dashboard(
     host: str,
     port: int,
     database_url: str | None,
+    parameters_file: Path | None,
+    key_file: Path | None,
     auth: Literal["users", "none"],
     start_interval_multiple: float,
 ) -> None:
@@ -75,6 +90,7 @@ def dashboard(
     from ..http.serving import NotLoopback
     from ..storage.accounts import Accounts
     from ..storage.ledger import system_clock
+    from ..storage.parameter_files import ParameterFileUnusable
     from ..storage.records import NewerSchema, Unavailable
     from .agent_tokens import AgentTokens
 
@@ -83,6 +99,8 @@ def dashboard(
             data_dir=data_dir,
             database_url=database_url,
             start_interval_multiple=start_interval_multiple,
+            parameters_file=parameters_file,
+            key_file=key_file,
         ),
         host=host,
         port=port,
@@ -101,6 +119,8 @@ def dashboard(
             )
     except NotLoopback as error:
         raise click.UsageError(str(error)) from error
+    except ParameterFileUnusable as error:
+        raise Failure(str(error), next_step='write a line for each plan: "plan" = "FILE"') from error
     except NewerSchema as error:
         raise Failure(str(error)) from error
     except Unavailable as error:

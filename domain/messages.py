@@ -105,6 +105,8 @@ class Initiation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, 
     instance_id: str
     contexts: tuple[str, ...] = ()
     parameters: dict[str, str] = {}
+    secrets: tuple[str, ...] = ()
+    """The parameters that nobody may read but the command."""
     template: CommandJob | None = None
     """What to run; without it the agent runs what was provisioned."""
     catalyst: Catalyst | None = None

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from zoneinfo import ZoneInfo
 
-from .dates import Dates
+from .dates import DateExpression, Dates
 from .expansion import LONGEST_VALUE, Expansion
 from .expressions import ExpressionInvalid, Reference, Unknown, parse
 from .plan import CommandJob, Context, FileJob, JobPlan, Parameter, values_of
@@ -120,19 +120,34 @@ class _Values:
                 yield place.error(f"the value of {parameter.name!r}: {value.fault}", f"{pointer}/{index}")
 
     def _patterns(self) -> Iterator[Problem]:
-        """File watchers are told what holds in the instance as a whole, and no secrets."""
-        secret = {
-            name for name, value in values_of(self._plan.root.parameters).items() if is_encrypted(value)
-        }
+        """File watchers are told what holds in the instance as a whole: names with values, and no secrets."""
+        known = {parameter.name: parameter.own for parameter in self._plan.root.parameters}
         for index, job in enumerate(self._plan.jobs):
             if not isinstance(job, FileJob):
                 continue
+            place = Place(job.contexts[0] if job.contexts else None, job.identifier)
             named = {name for text in _patterns_of(job) for name in _IN_A_PATTERN.findall(text)}
-            for name in sorted(named & secret):
-                yield Place(job.contexts[0] if job.contexts else None, job.identifier).error(
-                    f"it looks for files by {name!r}, which is encrypted; file watchers are told no secrets",
-                    f"/jobs/{index}",
-                )
+            for name in sorted(named):
+                if is_encrypted(known.get(name) or ""):
+                    message = f"it looks for files by {name!r}, which is encrypted and which it is not told"
+                    yield place.error(f"{message}; use another parameter", f"/jobs/{index}")
+                elif name not in known and _is_date(name):
+                    message = (
+                        f"patterns take names alone: give the plan a parameter with the value ${{{name}}}"
+                    )
+                    yield place.error(f"{message}, and name that here", f"/jobs/{index}")
+                elif name not in known:
+                    message = (
+                        f"the plan itself has no parameter {name!r}: unless it is given or a source has it,"
+                    )
+                    yield place.warning(f"{message} no file is found", f"/jobs/{index}")
+
+
+def _is_date(name: str) -> bool:
+    try:
+        return any(isinstance(part, DateExpression) for part in parse(f"${{{name}}}"))
+    except ExpressionInvalid:
+        return True
 
 
 def _patterns_of(job: FileJob) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ from .plan import (
     ScheduleJob,
     job_kind,
 )
+from .secret_values import shown
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -298,11 +299,12 @@ def _parameters(
 
 
 def _given(parameter: Parameter | None) -> Value:
-    """What a parameter is given: its default, and its value if it has one beside it."""
+    """What a parameter is given, secrets covered: its default, and its value if it has one beside it."""
     if parameter is None:
         return None
-    given: dict[str, Value] = {"default": parameter.default}
-    return given if parameter.value is None else given | {"value": parameter.value}
+    default = None if parameter.default is None else shown(parameter.name, parameter.default)
+    given: dict[str, Value] = {"default": default}
+    return given if parameter.value is None else given | {"value": shown(parameter.name, parameter.value)}
 
 
 # --- jobs ---------------------------------------------------------------------------------------------------

@@ -38,6 +38,11 @@ def is_encrypted(value: str) -> bool:
     return _BEGINNING in value and _TOKEN.search(value) is not None
 
 
+def holds_token(value: str) -> bool:
+    """Whether something in a value begins like a token, whole or not."""
+    return _BEGINNING in value
+
+
 def is_encrypted_elsewhere(value: str) -> bool:
     """Whether a value looks like the ciphertext of another system, which nobody here can open."""
     return _FOREIGN.match(value) is not None
@@ -99,14 +104,16 @@ def _covered_parameters(parameters: Any) -> Any:
     if isinstance(parameters, dict):
         return {name: _covered_value(name, value) for name, value in parameters.items()}
     if isinstance(parameters, list | tuple):
-        return [_covered_declaration(each) if isinstance(each, dict) else each for each in parameters]
-    return parameters
+        return [
+            _covered_declaration(each) if isinstance(each, dict) else covered(each) for each in parameters
+        ]
+    return covered(parameters)
 
 
 def _covered_declaration(declaration: dict[str, Any]) -> dict[str, Any]:
     name = declaration.get("name")
     return {
-        field: _covered_value(name, value) if field != "name" else value
+        field: covered(value) if field == "name" else _covered_value(name, value)
         for field, value in declaration.items()
     }
 

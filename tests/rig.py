@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -93,14 +93,22 @@ class Server:
 class Rig:
     """One dashboard and one agent with their data in a folder."""
 
-    def __init__(self, folder: Path, *, agent: str = "host", database_url: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        agent: str = "host",
+        database_url: str | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        """``options``: more of the dashboard's command line."""
         self.folder = folder
         self.agent_name = agent
         self.http = urllib3.PoolManager(maxsize=64, retries=urllib3.Retry(0), timeout=urllib3.Timeout(30.0))
         database = [] if database_url is None else ["--database-url", database_url]
         self.dashboard = Server(
             "dashboard",
-            ["dashboard", "--data-dir", str(folder / "dashboard"), "--auth", "none", *database],
+            ["dashboard", "--data-dir", str(folder / "dashboard"), "--auth", "none", *database, *options],
             folder,
         )
         self.agent: Server | None = None
@@ -204,9 +212,11 @@ class Rig:
 
 
 @contextmanager
-def running(folder: Path, *, agent: str = "host", database_url: str | None = None) -> Iterator[Rig]:
+def running(
+    folder: Path, *, agent: str = "host", database_url: str | None = None, options: Sequence[str] = ()
+) -> Iterator[Rig]:
     """A dashboard and an agent that know each other; stopped at the end."""
-    rig = Rig(folder, agent=agent, database_url=database_url)
+    rig = Rig(folder, agent=agent, database_url=database_url, options=options)
     try:
         rig.dashboard.start()
         rig.start_agent()

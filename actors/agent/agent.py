@@ -35,6 +35,7 @@ from .reports import Reports
 from .retirement import ReadRetirement, RetirementActor
 from .run_reports import RunReporter
 from .schedules import ReadSchedules, Refresh, Release, SchedulesActor
+from .seal import Seal
 from .slots import Slots
 from .telling import tell_if_alive
 
@@ -93,6 +94,7 @@ class Agent:
         self._marks = FireMarks(data / "fires.json", files)
         self._marks.bring_forward(self._reports.reported(self._marks.reported_through))
         self._file_marks = FileMarks(data / "files.json", files)
+        self._seal = Seal(data / "secrets.key", files)
         self._preparation = Preparation(
             agent=config.name,
             output_dir=(data / "output").resolve(),
@@ -100,6 +102,7 @@ class Agent:
             own_environment=host.environment,
             inherited=config.environment,
             timeout_minutes=config.timeout_minutes,
+            seal=self._seal,
         )
         self._timers = host.timers(clock)
         self._pool = host.pool(_POOL_THREADS)
@@ -243,7 +246,8 @@ class Agent:
     def initiate(self, initiations: Sequence[Initiation]) -> list[str | None]:
         """Have jobs run: for each why it is refused for good, or ``None`` if it is on disk and will be done.
 
-        Raises ``LogUnavailable`` when it is not known whether all are on disk: give them again.
+        Raises ``LogUnavailable`` when it is not known whether all are on disk, ``OSError`` and
+        ``KeyFileUnusable`` when secrets among them cannot be kept: give them again.
         """
         taken: list[Initiation] = []
         refusals: list[str | None] = []
@@ -253,7 +257,7 @@ class Agent:
                 refusals.append(known)
             else:
                 refusals.append(None)
-                taken.append(known)
+                taken.append(self._seal.sealed(known))
         if taken:
             self._intake.accept(taken, self._clock(), reports_after=self._reports.last_position)
         return refusals

@@ -19,10 +19,10 @@ from ...domain.instants import Instant, rfc3339
 from ...domain.messages import ProcessEvent, PublishedInstance
 from ...domain.plan import FileJob, StartupControl
 from ...storage.segment_log import SegmentLogError
+from ..file_notices import Notices
 from ..timers import Clock
 from .backoff import pause_ms
 from .file_marks import Arrival, FileMarks
-from .file_notices import Notices
 from .file_places import HOST_PLACES, FilePlaces
 from .file_search import FoundFile, PatternInvalid, in_order, literal_roots, searches
 from .fire_marks import MarkKey

@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 from ...domain.instants import UnknownTimeZone, time_zone
 from ...storage.durable_files import OS_FILES, Files
+from ..file_notices import FileSystemNotices, Notices
 from ..pool import ActorPool
 from ..timers import Clock, Timers
-from .file_notices import FileSystemNotices, Notices
 from .file_places import HOST_PLACES, FilePlaces
 from .launcher import Launcher
 from .markers import RunResult, Started

@@ -1,9 +1,9 @@
 """What the launcher is given for an order, and what people are shown of it."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ...domain.secret_values import MASK, is_secret, masked
 from .environment import (
     ALLOWED_VARIABLES,
     OutputPaths,
@@ -15,13 +15,9 @@ from .environment import (
 from .intake import Accepted
 from .orders import Order
 from .run_reports import RunFiles
+from .seal import Seal
 from .spawner import RunSpec
 
-_SECRET_NAME = re.compile(
-    r"pass(word|wd|phrase)?$|secret|token|credential|api_?key|private_?key", re.IGNORECASE
-)
-_ENCRYPTED_VALUE = re.compile(r"^(ENC\(|enc:|\{cipher\})", re.IGNORECASE)
-_MASK = "********"
 _SHORTEST_MASKED_IN_TEXT = 4
 _LONGEST_SCRIPT = 4000
 _LONGEST_VALUE = 1000
@@ -40,6 +36,7 @@ class Preparation:
         own_environment: Mapping[str, str],
         inherited: tuple[str, ...],
         timeout_minutes: int,
+        seal: Seal,
     ) -> None:
         """``inherited``: variables that commands get of the agent's own beside the usual ones."""
         self._agent = agent
@@ -48,6 +45,7 @@ class Preparation:
         self._own_environment = own_environment
         self._allowed = (*ALLOWED_VARIABLES, *inherited)
         self._timeout_minutes = timeout_minutes
+        self._seal = seal
 
     def paths(self, accepted: Accepted) -> OutputPaths:
         """Where a run writes to: the same after a restart."""
@@ -56,7 +54,7 @@ class Preparation:
     def files(self, order: Order) -> RunFiles:
         """What people are shown of a run."""
         paths = self.paths(order.accepted)
-        return RunFiles(str(paths.output), str(paths.error), _details(order))
+        return RunFiles(str(paths.output), str(paths.error), self._details(order))
 
     def spec(self, order: Order) -> RunSpec:
         """The command; raises ``ValueError`` when no process can be given what the order says."""
@@ -69,7 +67,7 @@ class Preparation:
             cwd=Path(template.working_directory) if template.working_directory else self._jobs_dir,
             env=job_environment(
                 self._own_environment,
-                order.initiation.parameters,
+                self._seal.opened(order.initiation),
                 self._identity(order.accepted),
                 paths,
                 allowed=self._allowed,
@@ -91,25 +89,25 @@ class Preparation:
             fired_at=accepted.accepted_at,
         )
 
+    def _details(self, order: Order) -> str:
+        """The parameters and the script, without what nobody may read."""
+        script = self._without_secrets(order)
+        if len(script) > _LONGEST_SCRIPT:
+            script = f"{script[:_LONGEST_SCRIPT]}… ({len(script)} characters)"
+        lines = [f"plan: {order.initiation.plan}", f"job: {order.initiation.job}"]
+        shown = list(masked(order.initiation.parameters).items())[:_MOST_PARAMETERS]
+        lines += [f"parameter {name}={value[:_LONGEST_VALUE]}" for name, value in shown]
+        return "\n".join([*lines, "script:", script])
 
-def masked(parameters: Mapping[str, str]) -> dict[str, str]:
-    """Parameters as people may see them: secrets, told by their name or by being encrypted, covered."""
-    return {name: _MASK if _is_secret(name, value) else value for name, value in parameters.items()}
-
-
-def _is_secret(name: str, value: str) -> bool:
-    return bool(_SECRET_NAME.search(name) or _ENCRYPTED_VALUE.search(value))
-
-
-def _details(order: Order) -> str:
-    parameters = order.initiation.parameters
-    script = order.template.command_line
-    for name, value in parameters.items():
-        if len(value) >= _SHORTEST_MASKED_IN_TEXT and _is_secret(name, value):
-            script = script.replace(value, _MASK)
-    if len(script) > _LONGEST_SCRIPT:
-        script = f"{script[:_LONGEST_SCRIPT]}… ({len(script)} characters)"
-    lines = [f"plan: {order.initiation.plan}", f"job: {order.initiation.job}"]
-    shown = list(masked(parameters).items())[:_MOST_PARAMETERS]
-    lines += [f"parameter {name}={value[:_LONGEST_VALUE]}" for name, value in shown]
-    return "\n".join([*lines, "script:", script])
+    def _without_secrets(self, order: Order) -> str:
+        """The script; a secret that somebody wrote into it is covered there too."""
+        script = order.template.command_line
+        try:
+            parameters = self._seal.opened(order.initiation)
+        except ValueError:
+            return script
+        for name, value in parameters.items():
+            secret = name in order.initiation.secrets or is_secret(name, value)
+            if secret and len(value) >= _SHORTEST_MASKED_IN_TEXT:
+                script = script.replace(value, MASK)
+        return script

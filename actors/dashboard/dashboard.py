@@ -5,6 +5,7 @@ Events are on disk before anybody hears of them, and orders are facts on disk be
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,12 @@ from ...domain.plan_diff import PlanChange, version_changes
 from ...domain.plan_log import PlanState, plan_stream
 from ...domain.validation import Problem, validate
 from ...storage.records import Change, Inbound, InboxEntry, InstanceRow, Page, PlanRow, Unavailable
+from ...storage.secret_keys import KeyFile, KeyFileUnusable
 from ..timers import Clock
 from .active_instances import ActiveInstance, ActiveInstances
 from .agents import Agents, AgentView
 from .changes import Changes
+from .covering import Covering
 from .deliveries import Delivery
 from .errors import NotPermitted, PlanMoved, UnknownName
 from .global_events import global_event
@@ -49,7 +52,8 @@ from .instance_log import InstanceLog
 from .instances import Instances
 from .lock_groups import LockGroups
 from .orders import Orders
-from .origin import CLOCK, Origin
+from .origin import CLOCK, SOURCE, Origin
+from .parameter_sources import ParameterSource, ParameterSources
 from .plan_actor import (
     PlanActor,
     PlanMessage,
@@ -57,6 +61,7 @@ from .plan_actor import (
     Push,
     ReadPlan,
     SetNotifications,
+    SourceChanged,
     StartDue,
     StartNow,
 )
@@ -76,6 +81,7 @@ FIRST_RETRY_MS = 200
 LONGEST_RETRY_MS = 30_000
 LOOK_AGAIN_MS = 2_000
 """How long a plan whose due starts could not be stored waits until it tries again."""
+KEY_FILE = "secrets.key"
 _KEYS = uuid5(NAMESPACE_URL, "urn:jobledger:idempotency-key")
 
 
@@ -90,6 +96,10 @@ class DashboardConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Instances of a plan that runs one at a time live shorter than this many times its start interval."""
     threads: int = 8
     """Of the pool that instance and plan actors share."""
+    key_file: Path | None = None
+    """The keys of encrypted values; ``None``: ``secrets.key`` in the data directory."""
+    parameters_file: Path | None = None
+    """A TOML file that names the parameter file of each plan that has one."""
 
 
 class PlanInvalid(ValueError):
@@ -127,6 +137,12 @@ class Dashboard:
         self.config = config
         self.clock = clock
         self.ready = False
+        self._keys = KeyFile(config.key_file or config.data_dir / KEY_FILE)
+        self._sources = ParameterSources(
+            config.parameters_file,
+            clock=clock,
+            open_notices=host.notices,
+        )
         self.ledger = host.ledger(config.database_url, config.data_dir)
         self._versions = PlanVersions(self.ledger)
         self._topologies = Topologies(self._versions)
@@ -134,6 +150,7 @@ class Dashboard:
         self._active = ActiveInstances(self._topologies)
         self._locks = LockGroups(self.ledger)
         self._timers = host.timers(clock)
+        self._covering = Covering(self.ledger, self._keys)
         self._changes = Changes()
         self._pool = host.pool(config.threads)
         self._retries: dict[UUID, int] = {}
@@ -141,7 +158,7 @@ class Dashboard:
         self._plans: dict[str, pykka.ActorRef[PlanActor]] = {}
         self._agents = Agents(
             ledger=self.ledger,
-            orders=Orders(self._logs),
+            orders=Orders(self._logs, self._keys),
             clock=clock,
             timers=self._timers,
             open_transport=open_transport,
@@ -167,6 +184,7 @@ class Dashboard:
         """Bring back what was active, and go on where the last process stopped."""
         for row in self._active_rows():
             self._instance_started(_active(row))
+        self._sources.start(self._source_changed)
         self._timers.start()
         for stream in self.ledger.streams_with_unhandled():
             self._wake(stream)
@@ -179,6 +197,7 @@ class Dashboard:
     def close(self) -> None:
         """Finish what is in hand and stop; everything else is on disk."""
         self.ready = False
+        self._sources.close()
         self._changes.close()
         self._timers.close()
         # Turns that end now still tell gateways, and gateways read the ledger: each closes after its users.
@@ -217,7 +236,7 @@ class Dashboard:
                 Inbound(
                     stream=UUID(event.instance_id), kind="event", payload=encode_event(event), source=source
                 )
-                for event in events
+                for event in self._covering.of(events)
             ]
         )
 
@@ -351,6 +370,47 @@ class Dashboard:
         """
         return self._ask_plan(name, SetNotifications(fact, since, origin)) is not None
 
+    # --- parameters -----------------------------------------------------------------------------------------
+
+    def encrypt(self, text: str) -> str:
+        """A token that stands for a text; raises ``Unavailable`` when there is no key to be had."""
+        try:
+            return self._keys.seal(text)
+        except (KeyFileUnusable, OSError) as error:
+            raise Unavailable(f"the keys cannot be used: {error}") from error
+
+    def parameter_sources(self) -> list[ParameterSource]:
+        """The parameter source of each plan that has one, as it was read last."""
+        return self._sources.views()
+
+    @property
+    def parameter_sources_error(self) -> str | None:
+        """Why the file that names the sources cannot be read now."""
+        return self._sources.error
+
+    def refresh_parameters(self, origin: Origin) -> list[ParameterSource]:
+        """Read all parameter sources now; what has changed is taken in when this returns.
+
+        Raises ``Unavailable`` when it could not be made durable.
+        """
+        try:
+            changed = self._sources.read_again()
+        except TimeoutError as error:
+            raise Unavailable(str(error)) from error
+        views = self._sources.views()
+        for plan in dict.fromkeys([*changed, *(view.plan for view in views)]):
+            if self.ledger.last_position(plan_stream(plan)):
+                try:
+                    self._ask_plan(plan, SourceChanged(origin))
+                except Unavailable:
+                    self._sources.missed(plan)
+                    raise
+        return views
+
+    def _source_changed(self, plan: str) -> None:
+        if self.ledger.last_position(plan_stream(plan)):
+            self._plan_actor(plan).tell(SourceChanged(SOURCE))
+
     # --- instances ------------------------------------------------------------------------------------------
 
     def start_instance(
@@ -359,6 +419,7 @@ class Dashboard:
         origin: Origin,
         *,
         parameters: dict[str, str] | None = None,
+        business_date: date | None = None,
         run_until_ended: bool = False,
         dry_run: DryRun | None = None,
         key: str | None = None,
@@ -367,6 +428,7 @@ class Dashboard:
         message = StartNow(
             origin=origin,
             parameters=parameters or {},
+            business_date=business_date,
             until_ended=run_until_ended,
             dry_run=dry_run,
             instance_id=None if key is None else uuid5(_KEYS, f"{plan}\n{key}"),
@@ -652,6 +714,8 @@ class Dashboard:
             bring_back=self._bring_back,
             next_start_at=self._set_start,
             look_again=lambda plan: self._set_start(plan, self.clock() + LOOK_AGAIN_MS),
+            source=self._sources.values,
+            source_missed=self._sources.missed,
         )
 
     def _ask_plan(self, name: str, message: PlanMessage) -> Any:

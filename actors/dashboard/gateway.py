@@ -5,7 +5,7 @@ Each agent has a gateway with a thread of its own, so one that does not answer d
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -14,12 +14,14 @@ import pykka
 import structlog
 
 from ...domain.commands import RefuseInitiation
-from ...domain.facts import KillRequested, PlanPushed
+from ...domain.facts import JobInitiated, KillRequested, PlanPushed
 from ...domain.instants import Instant
+from ...domain.messages import Initiation
+from ...domain.secret_values import MASK
 from ...storage.ledger import Ledger
 from ...storage.records import Inbound, Outgoing, Unavailable
 from ..timers import Clock
-from .orders import Orders
+from .orders import Orders, ParameterNotOpened
 from .ports import AgentRefused, AgentTransport, AgentUnreachable
 
 _log = structlog.get_logger(__name__)
@@ -130,25 +132,41 @@ class AgentGatewayActor(pykka.ThreadingActor):
         self._failures = 0
 
     def _initiate(self, transport: AgentTransport, items: Sequence[Outgoing]) -> list[Inbound]:
-        """Send initiations; what the agent refuses for good goes back to its instance as an event."""
-        initiations = [self._orders.initiation(item.recorded) for item in items]
-        refusals = []
-        for item, initiation, refusal in zip(
-            items, initiations, transport.initiate(initiations), strict=True
-        ):
-            if refusal is not None:
-                _log.error("initiation refused", agent=self._agent, initiation=initiation.id, error=refusal)
-                told = f"the agent refused the initiation: {refusal}"
-                refused = RefuseInitiation(initiation_id=initiation.id, detail=told)
-                refusals.append(
-                    Inbound(
-                        stream=item.recorded.originator_id,
-                        kind="refused",
-                        payload=msgspec.msgpack.encode(refused),
-                        source=self._agent,
-                    )
-                )
+        """Send initiations; what can never be carried out goes back to its instance as an event."""
+        refusals: list[Inbound] = []
+        ready: list[tuple[Outgoing, Initiation]] = []
+        for item in items:
+            try:
+                ready.append((item, self._orders.initiation(item.recorded)))
+            except ParameterNotOpened as error:
+                refusals.append(self._refusal(item, f"it was not sent to the agent: {error}"))
+        initiations = [initiation for _, initiation in ready]
+        answers = self._send(transport, initiations) if initiations else []
+        for (item, initiation), answer in zip(ready, answers, strict=True):
+            if answer is not None:
+                told = f"the agent refused the initiation: {_without_secrets(answer, [initiation])}"
+                refusals.append(self._refusal(item, told))
         return refusals
+
+    def _send(self, transport: AgentTransport, initiations: Sequence[Initiation]) -> list[str | None]:
+        """As the transport does; an agent that answers with what it was sent gives no secrets away."""
+        try:
+            return transport.initiate(initiations)
+        except AgentUnreachable as error:
+            raise AgentUnreachable(_without_secrets(str(error), initiations)) from None
+
+    def _refusal(self, item: Outgoing, detail: str) -> Inbound:
+        fact = item.recorded.fact
+        number = fact.initiation if isinstance(fact, JobInitiated) else 0
+        initiation_id = f"{item.recorded.originator_id}-{number}"
+        _log.error("initiation refused", agent=self._agent, initiation=initiation_id, error=detail)
+        refused = RefuseInitiation(initiation_id=initiation_id, detail=detail)
+        return Inbound(
+            stream=item.recorded.originator_id,
+            kind="refused",
+            payload=msgspec.msgpack.encode(refused),
+            source=self._agent,
+        )
 
     def _give(self, transport: AgentTransport, kind: str, item: Outgoing) -> None:
         recorded = item.recorded
@@ -184,3 +202,11 @@ class AgentGatewayActor(pykka.ThreadingActor):
             "last_error": self._last_error,
             "next": waiting[0].sequence if waiting else None,
         }
+
+
+def _without_secrets(text: str, initiations: Iterable[Initiation]) -> str:
+    for initiation in initiations:
+        for name in initiation.secrets:
+            if secret := initiation.parameters.get(name):
+                text = text.replace(secret, MASK)
+    return text

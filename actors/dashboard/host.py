@@ -1,8 +1,10 @@
-"""What a dashboard has of its host: a database, threads and alarms."""
+"""What a dashboard has of its host: a database, threads, alarms and word of changed files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ...storage.ledger import Ledger
+from ..file_notices import FileSystemNotices, Notices
 from ..pool import ActorPool
 from ..timers import Clock, Timers
 
@@ -21,6 +23,10 @@ class Host:
     def timers(self, clock: Clock) -> Timers:
         """Alarms by a clock."""
         return Timers(clock)
+
+    def notices(self, on_change: Callable[[], None]) -> Notices:
+        """Word of changes in directories."""
+        return FileSystemNotices(on_change)
 
 
 THIS_HOST = Host()

@@ -15,7 +15,15 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from ...domain.commands import Command, GrantLock, ParkEvent, Refused, RefuseInitiation, ReportEvent
+from ...domain.commands import (
+    Command,
+    GrantLock,
+    ParkEvent,
+    Refused,
+    RefuseInitiation,
+    ReportEvent,
+    TakeSourceParameters,
+)
 from ...domain.decide import Step, advance
 from ...domain.facts import Cause, Recorded
 from ...domain.instance import InstanceState, order_id
@@ -29,6 +37,7 @@ from .global_events import raised_events
 from .instance_log import snapshot_of, summary_of
 from .lock_groups import GRANTED, HeldLocks
 from .origin import Origin
+from .source_news import SOURCE_NEWS
 from .surroundings import Surroundings
 
 _log = structlog.get_logger(__name__)
@@ -380,6 +389,8 @@ def command_of(entry: InboxEntry) -> Command:
         return msgspec.msgpack.decode(entry.payload, type=RefuseInitiation)
     if entry.kind == GRANTED:
         return msgspec.msgpack.decode(entry.payload, type=GrantLock)
+    if entry.kind == SOURCE_NEWS:
+        return msgspec.msgpack.decode(entry.payload, type=TakeSourceParameters)
     return ReportEvent(event=_decode_event(entry.payload))
 
 

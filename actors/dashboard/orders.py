@@ -1,5 +1,6 @@
 """What agents are told, made from facts and from the plan version that they belong to."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from uuid import UUID
 
@@ -7,6 +8,8 @@ from ...domain.facts import JobInitiated, Recorded
 from ...domain.messages import Initiation, ProvisionedJobs, PublishedInstance
 from ...domain.parameters import parameters_of_instance
 from ...domain.plan import CommandJob, EventJob, JobPlan
+from ...domain.secret_values import has_broken_token, holds_token
+from ...storage.secret_keys import KeyFile, KeyFileUnusable, SecretNotOpened
 from .errors import UnknownName
 from .instance_log import InstanceLog
 
@@ -14,15 +17,20 @@ _KEPT = 4096
 """Instances whose plan version is remembered between orders."""
 
 
-class Orders:
-    """Renders facts as messages to agents."""
+class ParameterNotOpened(ValueError):
+    """An encrypted parameter cannot be decrypted, so its job is not started; the message names it."""
 
-    def __init__(self, logs: InstanceLog) -> None:
+
+class Orders:
+    """Renders facts as messages to agents. Nowhere else are encrypted values decrypted."""
+
+    def __init__(self, logs: InstanceLog, keys: KeyFile) -> None:
         self._logs = logs
+        self._keys = keys
         self._topology = lru_cache(_KEPT)(logs.topology)
 
     def initiation(self, recorded: Recorded) -> Initiation:
-        """The order to run a job once, with the template to run it from."""
+        """The order to run a job once, with the template to run it from; raises ``ParameterNotOpened``."""
         fact = recorded.fact
         if not isinstance(fact, JobInitiated):
             raise TypeError(f"{type(fact).__name__} is no initiation")
@@ -30,6 +38,7 @@ class Orders:
         unit = topology.unit_of(fact.job, fact.context)
         if unit is None or not isinstance(unit.job, CommandJob):
             raise UnknownName(f"plan {topology.plan.name} has no command job {fact.job}")
+        secrets = tuple(name for name, value in fact.parameters.items() if holds_token(value))
         return Initiation(
             id=f"{recorded.originator_id}-{fact.initiation}",
             agent=fact.agent,
@@ -37,11 +46,25 @@ class Orders:
             plan=topology.plan.name,
             instance_id=str(recorded.originator_id),
             contexts=fact.contexts,
-            parameters=fact.parameters,
+            parameters=self._opened(fact.parameters, secrets) if secrets else fact.parameters,
+            secrets=secrets,
             template=unit.job,
             catalyst=fact.catalyst,
             dry_run=fact.dry_run,
         )
+
+    def _opened(self, parameters: Mapping[str, str], secrets: tuple[str, ...]) -> dict[str, str]:
+        opened = dict(parameters)
+        for name in secrets:
+            if has_broken_token(parameters[name]):
+                raise ParameterNotOpened(
+                    f"the parameter {name} cannot be decrypted: an encrypted value in it is not whole"
+                )
+            try:
+                opened[name] = self._keys.open(parameters[name])
+            except (SecretNotOpened, KeyFileUnusable) as error:
+                raise ParameterNotOpened(f"the parameter {name} cannot be decrypted: {error}") from error
+        return opened
 
     def provision(self, plan: JobPlan, agent: str) -> ProvisionedJobs:
         """The jobs of a plan that the agent is to hold."""

@@ -24,3 +24,6 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
 
 CLOCK = Origin(by="clock")
 """The author of what happens because its time has come."""
+
+SOURCE = Origin(by="parameter source")
+"""The author of what happens because a file with parameters has changed."""

@@ -1,7 +1,8 @@
 """One plan: the only writer of its log. Takes pushes and starts instances, by its clock or by hand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import date
 from typing import TypeAlias
 from uuid import UUID, uuid4
 
@@ -30,6 +31,7 @@ from ...domain.plan_log import (
     next_start,
     plan_stream,
     push,
+    read_source,
     record,
     with_notifications,
 )
@@ -44,7 +46,8 @@ from .errors import NotPermitted, PlanMoved, UnknownName
 from .global_events import raised_events
 from .instance_log import summary_of
 from .lock_groups import HeldLocks, LockGroups
-from .origin import CLOCK, Origin
+from .origin import CLOCK, SOURCE, Origin
+from .source_news import source_news
 from .topologies import Topologies
 
 _log = structlog.get_logger(__name__)
@@ -69,6 +72,8 @@ class StartNow(msgspec.Struct, frozen=True, kw_only=True):
 
     origin: Origin
     parameters: dict[str, str] = {}
+    business_date: date | None = None
+    """The day that it is for, if not the day of its start."""
     until_ended: bool = False
     dry_run: DryRun | None = None
     instance_id: UUID | None = None
@@ -88,11 +93,17 @@ class StartDue(msgspec.Struct, frozen=True):
     """The clock struck: account for every start that is due."""
 
 
+class SourceChanged(msgspec.Struct, frozen=True):
+    """The plan's parameter source may say something else than before."""
+
+    origin: Origin
+
+
 class ReadPlan(msgspec.Struct, frozen=True):
     """Answer the plan's state."""
 
 
-PlanMessage: TypeAlias = Push | SetNotifications | StartNow | StartDue | ReadPlan
+PlanMessage: TypeAlias = Push | SetNotifications | StartNow | StartDue | SourceChanged | ReadPlan
 
 
 class PlanSurroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,6 +121,10 @@ class PlanSurroundings(msgspec.Struct, frozen=True, kw_only=True):
     bring_back: Callable[[str], None]
     """Have the index of active instances follow the plan's list of instances again."""
     next_start_at: Callable[[str, Instant | None], None]
+    source: Callable[[str], Mapping[str, str] | None]
+    """What a plan's parameter source says now; ``None`` when it could not be read yet."""
+    source_missed: Callable[[str], None]
+    """What a plan's source says could not be taken in: tell it again after a while."""
     look_again: Callable[[str], None]
     """The due starts of a plan could not be accounted for: tell it again after a while."""
 
@@ -133,6 +148,10 @@ class PlanActor(PooledActor):
             # What could not be stored may have been stored: the next message begins with what is on disk.
             self._loaded = False
             self._around.look_again(self._name)
+            if isinstance(message, SourceChanged) and message.origin == SOURCE:
+                _log.warning("parameter source not taken in yet", plan=self._name, error=str(error))
+                self._around.source_missed(self._name)
+                return None
             if not isinstance(message, StartDue):
                 raise
             _log.warning("due starts not accounted for yet", plan=self._name, error=str(error))
@@ -158,6 +177,10 @@ class PlanActor(PooledActor):
                 if self._state is not None:  # its push may be what could not be stored
                     self._start_due()
                     self._tell_next_start()
+                return None
+            case SourceChanged(origin=origin):
+                self._known()
+                self._read_source(origin)
                 return None
             case ReadPlan():
                 return self._known()
@@ -226,6 +249,7 @@ class PlanActor(PooledActor):
         if message.instance_id is not None and self._around.ledger.last_position(instance_id):
             return instance_id
         self._must_be_free(state)
+        state = self._read_source(SOURCE)
         fact = InstanceDue(instance_id=instance_id, version=state.version)
         started = msgspec.structs.replace(
             instance_started(
@@ -235,6 +259,7 @@ class PlanActor(PooledActor):
                 parameters=message.parameters,
                 default_zone=self._around.time_zone,
                 until_ended=message.until_ended,
+                business_date=None if message.business_date is None else message.business_date.isoformat(),
             ),
             dry_run=message.dry_run,
         )
@@ -262,6 +287,17 @@ class PlanActor(PooledActor):
             return nullcontext()
         return self._around.locks.held(topology.plan.environment_group)
 
+    def _read_source(self, origin: Origin) -> PlanState:
+        """Take in what the parameter source says, for instances to come and for those that are active."""
+        state = self._known()
+        values = self._around.source(self._name)
+        fact = None if values is None else read_source(state, dict(values))
+        if fact is not None:
+            active = self._around.active.of_plan(self._name)
+            news = source_news(active, fact.parameters, source=origin.by)
+            self._save([fact], origin, inbound=news)
+        return self._known()
+
     def _must_be_free(self, state: PlanState) -> None:
         """Raises ``NotPermitted`` when the plan is disabled, or runs one at a time and one is active."""
         if state.plan.disabled:
@@ -277,6 +313,8 @@ class PlanActor(PooledActor):
         facts = list(
             due_starts(state, self._around.clock(), active=active, default_zone=self._around.time_zone)
         )
+        if any(isinstance(fact, InstanceDue) for fact in facts):
+            state = self._read_source(SOURCE)
         for fact in facts:
             if isinstance(fact, InstanceDue):
                 now = self._around.clock()
@@ -305,6 +343,7 @@ class PlanActor(PooledActor):
         *,
         locks: HeldLocks | None = None,
         command: str | None = None,
+        inbound: Sequence[Inbound] = (),
     ) -> None:
         recorded: list[Recorded] = []
         state = self._state
@@ -324,7 +363,7 @@ class PlanActor(PooledActor):
                 appends=tuple(appends),
                 outgoing=told,
                 summaries=() if step is None else (summary_of(step.state),),
-                inbound=(*self._raised(step), *(() if locks is None else locks.inbound())),
+                inbound=(*self._raised(step), *(() if locks is None else locks.inbound()), *inbound),
                 snapshots=() if locks is None else locks.snapshots(),
             )
         )

@@ -7,6 +7,7 @@ import falcon
 import msgspec
 import structlog
 
+from ...storage.secret_keys import KeyFileUnusable
 from ...storage.segment_errors import LogCorrupted, SegmentLogError
 from ..wire.documents import WireError
 
@@ -51,7 +52,7 @@ def _refusal_for(error: Exception) -> Refusal | None:
             return error
         case LogCorrupted():
             return None
-        case SegmentLogError() | OSError():
+        case SegmentLogError() | KeyFileUnusable() | OSError():
             return Refusal(503, f"it could not be made durable: {error}")
         case falcon.HTTPError():
             return _of_falcon(error)

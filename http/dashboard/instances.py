@@ -1,5 +1,6 @@
 """Plan instances: start, list, show as they are or as they were, and read what happened to them."""
 
+from datetime import date
 from typing import Annotated, Any
 
 import msgspec
@@ -54,6 +55,8 @@ class StartBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How to start an instance by hand."""
 
     parameters: dict[ParameterName, str] = {}
+    business_date: date | None = None
+    """The day that it is for; unless given, the day of its start in the time zone of the plan."""
     run_until_ended: bool = False
     dry_run: bool | DryRunBody = False
     reason: Reason | None = None
@@ -167,6 +170,7 @@ class Instances:
             plan,
             call.origin(body.reason),
             parameters=body.parameters,
+            business_date=body.business_date,
             run_until_ended=body.run_until_ended,
             dry_run=_dry_run(body.dry_run),
             key=call.key,

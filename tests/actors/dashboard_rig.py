@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from jobledger.actors.dashboard.dashboard import Dashboard, DashboardConfig
@@ -94,15 +95,16 @@ class MemoryAgent:
 class Bench:
     """The dashboard under test; it can be stopped and opened again on the same data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **config: Any) -> None:
         self.folder = folder
+        self.config = config
         self.now = 1_800_000_000_000
         self.agents: dict[str, MemoryAgent] = {}
         self.dashboard = self._open()
 
     def _open(self) -> Dashboard:
         dashboard = Dashboard(
-            DashboardConfig(data_dir=self.folder, database_url=DATABASE_URL, threads=4),
+            DashboardConfig(data_dir=self.folder, database_url=DATABASE_URL, threads=4, **self.config),
             open_transport=lambda url: self.agents[url],
             clock=lambda: self.now,
         )
@@ -149,9 +151,9 @@ class Bench:
 
 
 @contextmanager
-def bench(folder: Path) -> Iterator[Bench]:
+def bench(folder: Path, **config: Any) -> Iterator[Bench]:
     """A bench that is closed at the end."""
-    opened = Bench(folder)
+    opened = Bench(folder, **config)
     try:
         yield opened
     finally:

@@ -11,7 +11,6 @@ import pytest
 from agent_rig import AGENT, WAIT_SECONDS, ManualTime
 from jobledger.actors.agent.file_marks import FileMarks
 from jobledger.actors.agent.file_moves import move
-from jobledger.actors.agent.file_notices import FileSystemNotices
 from jobledger.actors.agent.file_places import HOST_PLACES
 from jobledger.actors.agent.file_search import PatternInvalid, look, searches
 from jobledger.actors.agent.file_watchers import (
@@ -24,6 +23,7 @@ from jobledger.actors.agent.file_watchers import (
 from jobledger.actors.agent.instance_store import InstanceStore
 from jobledger.actors.agent.provision_store import ProvisionStore
 from jobledger.actors.agent.reports import Reports
+from jobledger.actors.file_notices import FileSystemNotices
 from jobledger.domain.instants import Instant
 from jobledger.domain.messages import ProcessEvent, ProvisionedJobs, PublishedInstance
 from jobledger.domain.plan import FileJob, Trigger

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import structlog
 from jobledger.actors.dashboard.dashboard import Dashboard, DashboardConfig
@@ -24,12 +25,12 @@ def _no_agent(url: str) -> AgentTransport:
 
 
 @contextmanager
-def dashboard_on_a_port(data_dir: Path) -> Iterator[str]:
+def dashboard_on_a_port(data_dir: Path, **settings: Any) -> Iterator[str]:
     """The address of a dashboard that knows no agent, and whose clock moves when it is looked at."""
     # Its log lines would be taken for the output of the commands that run in this process.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     ticks = count(START)
-    config = DashboardConfig(data_dir=data_dir, threads=2)
+    config = DashboardConfig(data_dir=data_dir, threads=2, **settings)
     dashboard = Dashboard(config, open_transport=_no_agent, clock=lambda: next(ticks))
     dashboard.start()
     services = Services(dashboard)

@@ -196,6 +196,16 @@ def test_values_are_calculated_where_they_are_used_and_name_what_is_nearest_ther
     assert parameters_of_instance(topology, known) == {"DIR": "/data/Fri", "DAY": "Fri"}
 
 
+def test_a_value_of_a_source_is_calculated_like_any_other_and_stays_what_it_is_otherwise() -> None:
+    known = KnownValues(
+        of_source={"P": "${business_date + 1d:%Y%m%d}", "Q": "20220731"},
+        dates=Dates(date(2022, 7, 31), 0, ZoneInfo("UTC")),
+    )
+    topology = topology_of(job=of(Parameter("P"), Parameter("Q"), Parameter("R")))
+    carried = parameters_for(topology, topology.units[0], "inner", known, {})
+    assert (carried.values, carried.unset) == ({"P": "20220801", "Q": "20220731"}, ("R",))
+
+
 def test_what_an_agent_is_told_of_an_instance_holds_no_secrets() -> None:
     topology = topology_of(
         of(Parameter("DB_PASSWORD", "plain"), Parameter("URL", "x${KEY}"), Parameter("DIR", "/d"))
@@ -457,9 +467,26 @@ def test_secrets_are_warned_of_when_they_can_be_read_and_refused_when_they_are_b
 
 
 def test_a_file_watcher_that_would_look_for_a_secret_is_an_error() -> None:
-    watcher = FileJob(agent="host", name="in", trigger=Trigger(cron="0 * * * * ?"), filenames=("${KEY}.csv",))
-    (found,) = problems(root=of(Parameter("KEY", TOKEN)), jobs=(watcher,))
-    assert (found.severity, found.pointer) == ("error", "/jobs/0")
+    (found,) = about_a_watcher("/in/${DIR}/${KEY}.csv", Parameter("KEY", TOKEN), Parameter("DIR"))
+    assert (found.severity, found.job) == ("error", "host-in")
+    assert "is encrypted" in found.message
+
+
+def about_a_watcher(pattern: str, *of_plan: Parameter) -> list[Problem]:
+    watcher = FileJob(agent="host", name="in", trigger=Trigger(cron="0 * * * * ?"), filenames=(pattern,))
+    plan = JobPlan(
+        root=Context(name="plan", jobs=(ListedJob("host", "in"),), parameters=of_plan), jobs=(watcher,)
+    )
+    return [each for each in validate(plan) if each.pointer == "/jobs/0"]
+
+
+def test_a_pattern_of_a_file_watcher_takes_names_of_the_plans_parameters_and_no_dates() -> None:
+    assert about_a_watcher("/in/${DAY}.csv", Parameter("DAY", "${business_date:%F}")) == []
+    for pattern in ("/in/${business_date:%F}.csv", "/in/${start:%Q}.csv"):
+        (found,) = about_a_watcher(pattern)
+        assert (found.severity, "patterns take names alone" in found.message) == ("error", True)
+    (found,) = about_a_watcher("/in/${DAY}.csv")
+    assert (found.severity, "no parameter 'DAY'" in found.message) == ("warning", True)
 
 
 def test_values_of_ten_thousand_jobs_and_a_chain_of_five_hundred_names_are_checked_without_an_error() -> None:

@@ -1,5 +1,6 @@
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -110,6 +111,14 @@ def test_an_initiation_carries_what_an_agent_of_elsewhere_needs() -> None:
     catalyst = fields["catalystEvent"]
     assert isinstance(catalyst, dict)
     assert (catalyst["agentName"], catalyst["jobName"]) == ("agent", "check")
+
+
+def test_secrets_are_named_beside_the_parameters_and_only_where_there_are_any() -> None:
+    plain = Initiation(id="1", agent="agent", job="j", plan="p", instance_id="i", parameters={"KEY": "x"})
+    assert "secretParameters" not in initiation_fields(plain)
+    secret = msgspec.structs.replace(plain, secrets=("KEY",))
+    assert initiation_fields(secret)["secretParameters"] == ["KEY"]
+    assert decode_initiation(encode_initiation(secret)) == secret
 
 
 @pytest.mark.parametrize("identifier", ["agent-a-b", "GLOBAL_EVENT-go", "other-agent-x", "nothing"])

@@ -307,6 +307,7 @@ initiations = st.builds(
     instance_id=filled,
     contexts=tuples_of(texts),
     parameters=st.dictionaries(filled, texts, max_size=3),
+    secrets=tuples_of(filled, 2),
     template=st.none() | command_jobs(tuples_of(filled, unique_by=lambda name: name)),
     catalyst=st.none()
     | st.builds(

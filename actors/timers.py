@@ -6,6 +6,7 @@ set again.
 
 import heapq
 import threading
+import time
 from collections.abc import Callable, Hashable
 from typing import TypeAlias
 
@@ -20,13 +21,22 @@ _log = structlog.get_logger(__name__)
 
 LONGEST_WAIT_SECONDS = 1.0
 """The wall clock may jump: how long a jump can go unnoticed."""
+SET_BACK_MS = 1_000
+"""A clock that goes back by so much was set; by less, it was corrected."""
 
 
 class Timers:
-    """Alarms by key; setting one again moves it. One thread, which runs what has come due."""
+    """Alarms by key; setting one again moves it. One thread, which runs what has come due.
 
-    def __init__(self, clock: Clock) -> None:
+    When the clock is set back, everything rings at once: a pause of seconds must not last for as long as the
+    clock went back. Whoever is rung too early finds nothing due, and sets the alarm again.
+    """
+
+    def __init__(self, clock: Clock, steady: Callable[[], float] = time.monotonic) -> None:
+        """``steady``: seconds that only pass, whatever becomes of the clock."""
         self._clock = clock
+        self._steady = steady
+        self._ahead_ms = self._clock_ahead_ms()
         self._condition = threading.Condition()
         self._due: list[tuple[Instant, int, Hashable]] = []
         self._set: dict[Hashable, tuple[Instant, int, Callable[[], None]]] = {}
@@ -80,7 +90,7 @@ class Timers:
     def _wait(self) -> list[Callable[[], None]] | None:
         with self._condition:
             while not self._closing:
-                acts = self._take(self._clock())
+                acts = self._take_all() if self._was_set_back() else self._take(self._clock())
                 if acts:
                     return acts
                 wait = LONGEST_WAIT_SECONDS
@@ -88,6 +98,20 @@ class Timers:
                     wait = min(wait, max(0.0, (self._due[0][0] - self._clock()) / 1000))
                 self._condition.wait(wait)
             return None
+
+    def _clock_ahead_ms(self) -> float:
+        return self._clock() - self._steady() * 1000
+
+    def _was_set_back(self) -> bool:
+        before, self._ahead_ms = self._ahead_ms, self._clock_ahead_ms()
+        return self._ahead_ms < before - SET_BACK_MS
+
+    def _take_all(self) -> list[Callable[[], None]]:
+        _log.warning("the clock was set back: all alarms ring", alarms=len(self._set))
+        acts = [act for _, _, act in self._set.values()]
+        self._set.clear()
+        self._due.clear()
+        return acts
 
     def _take(self, now: Instant) -> list[Callable[[], None]]:
         acts = []

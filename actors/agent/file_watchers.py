@@ -199,7 +199,7 @@ class FileWatchersActor(pykka.ThreadingActor):
         try:
             self._finish_moves()
             for watcher in self._watchers.values():
-                if watcher.next_look <= now:
+                if watcher.next_look <= now or now < watcher.last_look:  # else the clock was set back
                     self._look(watcher, now)
         except (SegmentLogError, OSError) as error:
             self._failures += 1

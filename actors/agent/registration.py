@@ -92,7 +92,8 @@ class RegistrationActor(pykka.ThreadingActor):
             self._last_error = None
             self._heard_at = begun
             self._on_heard()
-        self._tell_at("heartbeat", begun + self._heartbeat_ms, Beat())
+        # The clock may have been set back while the dashboard did not answer.
+        self._tell_at("heartbeat", min(begun, self._clock()) + self._heartbeat_ms, Beat())
 
     def _ask(self) -> None:
         mark = self._begin_asking()

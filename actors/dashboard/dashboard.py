@@ -680,8 +680,13 @@ class Dashboard:
 
     def _set_end(self, instance_id: UUID, ends_at: Instant | None) -> None:
         if ends_at is not None:
-            order = Ordered(CloseWindow(), CLOCK)
-            self._timers.set(("end", instance_id), ends_at, lambda: self._instances.tell(instance_id, order))
+            self._timers.set(("end", instance_id), ends_at, lambda: self._close_window(instance_id, ends_at))
+
+    def _close_window(self, instance_id: UUID, ends_at: Instant) -> None:
+        if self.clock() < ends_at:
+            self._set_end(instance_id, ends_at)
+        else:
+            self._instances.tell(instance_id, Ordered(CloseWindow(), CLOCK))
 
     def _retry(self, instance_id: UUID) -> None:
         failures = self._retries[instance_id] = self._retries.get(instance_id, 0) + 1

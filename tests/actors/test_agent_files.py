@@ -16,6 +16,7 @@ from jobledger.actors.agent.file_search import PatternInvalid, look, searches
 from jobledger.actors.agent.file_watchers import (
     FilesChanged,
     FileWatchersActor,
+    LookForFiles,
     ReadWatchers,
     RefreshWatchers,
     ReleaseWatchers,
@@ -221,6 +222,17 @@ def test_a_file_counts_when_it_is_old_enough(bench: Bench) -> None:
     bench.pass_time(29 * SECOND)
     assert bench.told == []
     bench.pass_time(61 * SECOND)
+    assert bench.told == ["i1 a.csv"]
+
+
+def test_a_file_is_found_although_the_clock_was_set_back(bench: Bench) -> None:
+    bench.arm(file_job(".*", file_path=str(bench.inbox)))
+    bench.pass_time(2 * MINUTE)
+    bench.time.now -= 60 * MINUTE
+    bench.put("a.csv")
+    bench.actor.tell(LookForFiles())  # the timers ring everything
+    bench.settle()
+    bench.pass_time(2 * MINUTE)
     assert bench.told == ["i1 a.csv"]
 
 

@@ -135,3 +135,16 @@ def test_an_instance_that_ends_upon_completion_makes_way_for_the_next(tmp_path: 
         here.report(due.instance_id, "a", successful=True, return_code=0, id="a")
         ended = here.wait(due.instance_id, lambda each: each.ended)
         assert ended.end_reason == "complete"
+
+
+def test_a_window_closes_in_its_time_although_the_clock_was_set_back(tmp_path: Path) -> None:
+    with bench(tmp_path) as here:
+        push(here)
+        here.pass_time(TWO)
+        (due,) = wait_starts(here, 1)
+        assert isinstance(due, InstanceDue)
+        here.pass_time(TWO - HOUR)
+        threading.Event().wait(0.1)
+        assert not here.dashboard.instance(due.instance_id).ended
+        here.pass_time(TWO + 6 * HOUR)
+        assert here.wait(due.instance_id, lambda each: each.ended).end_reason == "window closed"

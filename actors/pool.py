@@ -114,7 +114,11 @@ class PooledActor(pykka.Actor):
         mailbox: Any = self.actor_inbox
         envelopes = mailbox.take()
         if envelopes:
-            self.receive_batch(envelopes)
+            try:
+                self.receive_batch(envelopes)
+            except Exception as error:  # noqa: BLE001  it ends here: nothing that is told to it later would be handled
+                self._handle_failure(type(error), error, error.__traceback__)
+                self.on_failure(type(error), error, error.__traceback__)
         if self.actor_stopped.is_set():
             self._actor_loop_teardown()
             return

@@ -140,7 +140,7 @@ class PlanInstanceActor(PooledActor):
         except Unavailable as error:
             self._put_off(envelopes, error)
         except UnknownName as error:
-            self._park_all(envelopes, error)
+            self._park_all_or_put_off(envelopes, error)
         except Exception as error:  # noqa: BLE001  the supervisor: told to askers, logged, rebuilt, tried again
             self._last_error = traceback.format_exc()
             _log.exception(
@@ -227,7 +227,16 @@ class PlanInstanceActor(PooledActor):
                 refuse(envelope, error)
             elif isinstance(envelope.message, Ordered):
                 self._kept.append(envelope)
+        if any(isinstance(envelope.message, Passivate) for envelope in envelopes):
+            # Nobody knows this actor any more: the next one begins with what is on disk.
+            self._stop()
         self._around.retry(self.instance_id)
+
+    def _park_all_or_put_off(self, envelopes: Sequence[Any], unknown: UnknownName) -> None:
+        try:
+            self._park_all(envelopes, unknown)
+        except (Conflict, Unavailable) as error:
+            self._put_off(envelopes, error)
 
     def _park_all(self, envelopes: Sequence[Any], error: UnknownName) -> None:
         """There is no such instance: what came for it waits, visible, for a person."""

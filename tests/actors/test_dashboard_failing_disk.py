@@ -191,3 +191,21 @@ def test_a_dead_letter_whose_resubmission_was_reported_as_failed_is_processed_al
         lambda: here.dashboard.instance(instance).position > position, "the instance has looked at it again"
     )
     here.until(here.dashboard.dead_letters, "it is parked again, for it still does not read")
+
+
+def test_an_event_for_no_instance_is_parked_once_there_is_space_again(here: FailingBench) -> None:
+    fates = iter([Fate.DONE, Fate.FULL])
+    failed = threading.Event()
+
+    def next_fate() -> Fate:
+        fate = next(fates, Fate.DONE)
+        if fate is Fate.FULL:
+            failed.set()
+        return fate
+
+    here.database.next_fate = next_fate
+    here.report(UUID(int=9), "a", successful=True, id="stray")
+    assert failed.wait(10)
+    here.until(here.dashboard.dead_letters, "it is a dead letter")
+    (letter,) = here.dashboard.dead_letters()
+    assert "no instance" in (letter.error or "")

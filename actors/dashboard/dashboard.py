@@ -514,9 +514,9 @@ class Dashboard:
         return self._locks.read(state.environment_group) if state.topology.uses_locks else None
 
     def active_instances(self, plan: str | None = None) -> list[InstanceState]:
-        """The live states of active instances, oldest first."""
-        ids = [each.instance_id for each in self._active.all() if plan is None or each.plan == plan]
-        return [self.instance(each) for each in ids]
+        """The live states of active instances, oldest first: of all that are on disk, heard of or not."""
+        states = [self.instance(row.instance_id) for row in self._active_rows(plan)]
+        return [state for state in reversed(states) if not state.ended]
 
     def instances_for_agent(self, agent: str) -> list[InstanceState]:
         """The active instances that an agent has to know."""

@@ -134,7 +134,7 @@ def test_an_instance_whose_end_was_reported_as_failed_is_in_nobodys_way(here: Fa
     first = here.dashboard.start_instance("hourly", OPERATOR)
     with here.commits_are(Fate.IN_DOUBT), pytest.raises(Unavailable):
         here.dashboard.command(first, EndInstance(), OPERATOR)
-    here.until(lambda: here.dashboard.active_instances() == [], "the instance is known to have ended")
+    here.until(lambda: not here.dashboard._active.of_plan("hourly"), "the instance is known to have ended")
     assert here.dashboard.start_instance("hourly", OPERATOR, key="the second") != first
 
 
@@ -209,3 +209,15 @@ def test_an_event_for_no_instance_is_parked_once_there_is_space_again(here: Fail
     here.until(here.dashboard.dead_letters, "it is a dead letter")
     (letter,) = here.dashboard.dead_letters()
     assert "no instance" in (letter.error or "")
+
+
+def test_an_agent_is_told_of_what_is_active_on_disk_although_nobody_has_heard_of_it_yet(
+    here: FailingBench,
+) -> None:
+    here.dashboard.push_plan(plan_of("hourly", ["a"], window=HOURLY), {}, OPERATOR)
+    with here.commits_are(Fate.IN_DOUBT), pytest.raises(Unavailable):
+        here.dashboard.start_instance("hourly", OPERATOR, key="the first")
+    (active,) = here.dashboard.instances_for_agent("host")
+    with here.commits_are(Fate.IN_DOUBT), pytest.raises(Unavailable):
+        here.dashboard.command(active.instance_id, EndInstance(), OPERATOR)
+    assert here.dashboard.instances_for_agent("host") == []

@@ -6,6 +6,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from . import answers, render, tree
+from .why import Node
 
 SYMBOLS = {
     "WAITING": "·",
@@ -33,6 +34,15 @@ def drawn(instance: answers.Instance, *, height: int, now: datetime | None = Non
     if instance.root is not None:
         folded = _size(instance.root) + 1 > height
         _draw(root, instance.root, folded=folded, now=now)
+    return root
+
+
+def drawn_nodes(node: Node) -> Tree:
+    """Lines and what belongs beneath them, for a terminal."""
+    root = Tree(Text(render.clean(node.text), style="bold"), guide_style="dim")
+    branches = [root]
+    for depth, each in list(node.walk())[1:]:
+        branches[depth:] = [branches[depth - 1].add(Text(render.clean(each.text)))]
     return root
 
 

@@ -34,6 +34,66 @@ for each in job_orders.COMMANDS:
 @context_option
 @as_json_option
 @talks_to_dashboard
+def show(client: "Client", *, instance_text: str, job_text: str, context: str | None, as_json: bool) -> None:
+    """Show JOB with all that is known of it, and what it accepts."""
+    from .job_sheet import lines
+
+    instance, _document = find.instance(client, instance_text)
+    where, found = find.standing(instance, job_text, context)
+    document = client.get(find.path(instance, where, found))
+    if as_json:
+        render.as_json(document)
+        return
+    for text in lines(document, where.name):
+        click.echo(render.clean(text))
+
+
+@job.command()
+@instance_argument
+@job_argument
+@context_option
+@click.option(
+    "--limit",
+    default=50,
+    show_default=True,
+    type=click.IntRange(2, 1000),
+    help="At most so many of anything.",
+)
+@as_json_option
+@talks_to_dashboard
+def why(
+    client: "Client", *, instance_text: str, job_text: str, context: str | None, limit: int, as_json: bool
+) -> None:
+    """Say why JOB is not running, down to what really blocks it, or why it ran.
+
+    For each thing in the way: who did it, when and why, and what to do about it. For a job that ran: what
+    caused that, and so on back to the first event or order.
+    """
+    from .why import told
+    from .why_answers import Why
+
+    instance, _document = find.instance(client, instance_text)
+    where, found = find.standing(instance, job_text, context)
+    document = client.get(find.path(instance, where, found) + "/why", limit=limit)
+    if as_json:
+        render.as_json(document)
+        return
+    for node in told(answers.read(Why, document), instance_text):
+        if render.in_terminal():
+            from .drawing import drawn_nodes
+
+            render.console().print(drawn_nodes(node))
+        else:
+            for depth, each in node.walk():
+                click.echo("  " * depth + render.clean(each.text))
+
+
+@job.command()
+@instance_argument
+@job_argument
+@context_option
+@as_json_option
+@talks_to_dashboard
 def dependants(
     client: "Client", *, instance_text: str, job_text: str, context: str | None, as_json: bool
 ) -> None:

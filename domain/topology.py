@@ -93,6 +93,7 @@ class CompiledDependency:
     dependant: int
     gate: int
     context: str
+    grouping: Grouping
 
 
 class Counters(msgspec.Struct, frozen=True, gc=False):
@@ -349,7 +350,7 @@ class Topology:
         for index, dependant, grouping, members in resolved:
             number = len(self.dependencies)
             gate = self._gate(index, grouping, set(), leaves)
-            self.dependencies.append(CompiledDependency(dependant, gate, self.contexts[index].name))
+            self.dependencies.append(CompiledDependency(dependant, gate, self.contexts[index].name, grouping))
             started_by[dependant].append(number)
             for member in members:
                 mentioned_by[member].append(number)

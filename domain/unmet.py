@@ -6,6 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from .plan import Grouping, JobIdentifier, Member
+from .possible import can_hold
 
 Satisfied: TypeAlias = Callable[[JobIdentifier], bool]
 
@@ -37,6 +38,13 @@ class Preventing(msgspec.Struct, frozen=True, tag="preventing"):
 Unmet: TypeAlias = AllOf | AnyOf | Lacking | Preventing
 
 
+class Wait(msgspec.Struct, frozen=True):
+    """What one dependency of a job lacks, by the jobs of a context."""
+
+    context: str
+    lacks: Unmet
+
+
 def unmet(grouping: Grouping, satisfied: Satisfied) -> Unmet | None:
     """What would have to change for the grouping to hold; ``None`` if it holds."""
     return _to_hold(grouping, satisfied)
@@ -62,10 +70,17 @@ def _to_hold(member: Member, satisfied: Satisfied) -> Unmet | None:
 
 
 def _either_to_hold(grouping: Grouping, satisfied: Satisfied) -> Unmet | None:
-    ways = [_to_hold(each, satisfied) for each in grouping.any_of]
+    ways = [_way(each, satisfied) for each in grouping.any_of]
     if grouping.all_of:
         ways.insert(0, _every(_to_hold(each, satisfied) for each in grouping.all_of))
     return _some(ways)
+
+
+def _way(member: Member, satisfied: Satisfied) -> Unmet | None:
+    """As ``_to_hold``; an alternative that contradicts itself is no way."""
+    lacks = _to_hold(member, satisfied)
+    impossible = lacks is not None and isinstance(member, Grouping) and not can_hold(member)
+    return AnyOf(()) if impossible else lacks
 
 
 def _not_to_hold(member: Member, satisfied: Satisfied) -> Unmet | None:

@@ -72,9 +72,14 @@ class Inbox:
                 found[entry.position] = entry
         return found
 
-    def parked(self, after: int, limit: int) -> list[InboxEntry]:
-        """Entries that were put aside, in the order of positions."""
-        return self._entries("WHERE state = 2 AND position > ? ORDER BY position LIMIT ?", (after, limit))
+    def parked(self, stream: UUID | None, after: int, limit: int) -> list[InboxEntry]:
+        """Entries that were put aside, of one stream or of all, in the order of positions."""
+        condition = "state = 2 AND position > ?"
+        parameters: list[Any] = [after]
+        if stream is not None:
+            condition += " AND stream = ?"
+            parameters.append(self._reader.key(stream))
+        return self._entries(f"WHERE {condition} ORDER BY position LIMIT ?", (*parameters, limit))
 
     def _entries(self, rest: str, parameters: Sequence[object]) -> list[InboxEntry]:
         rows = self._reader.rows_of(f"SELECT {_COLUMNS} FROM inbox {rest}", parameters)  # noqa: S608  parts of our own

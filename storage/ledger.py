@@ -219,15 +219,19 @@ class Ledger:
         """The agent has everything up to a sequence; may be said again, and cannot be taken back."""
         self._committer.submit(Deliver(agent, through))
 
+    def undelivered(self, agent: str, stream: UUID) -> frozenset[int]:
+        """The positions of a stream's facts that the agent is still to be told of."""
+        return self._outbox.undelivered(agent, stream)
+
     def agents_with_outgoing(self) -> list[str]:
         """The agents that something waits for, by name."""
         return self._outbox.agents_with_outgoing()
 
     # --- dead letters ---------------------------------------------------------------------------------------
 
-    def parked(self, after: int = 0, limit: int = 100) -> list[InboxEntry]:
-        """Inbox entries that were put aside, each with its error, in the order of positions."""
-        return self._inbox.parked(after, limit)
+    def parked(self, after: int = 0, limit: int = 100, stream: UUID | None = None) -> list[InboxEntry]:
+        """Inbox entries that were put aside, of one stream or of all, each with its error, in order."""
+        return self._inbox.parked(stream, after, limit)
 
     def unpark(self, position: int) -> InboxEntry | None:
         """Let a parked entry wait again, durably; ``None`` when none is parked there."""

@@ -49,6 +49,13 @@ class Outbox:
                 break
         return outgoing
 
+    def undelivered(self, agent: str, stream: UUID) -> frozenset[int]:
+        """The positions of a stream's facts that the agent is still to be told of."""
+        rows = self._reader.rows(
+            "SELECT position FROM outbox WHERE agent = ? AND stream = ?", agent, self._reader.key(stream)
+        )
+        return frozenset(position for (position,) in rows)
+
     def agents_with_outgoing(self) -> list[str]:
         """The agents that something waits for, by name."""
         return [agent for (agent,) in self._reader.rows("SELECT DISTINCT agent FROM outbox ORDER BY agent")]

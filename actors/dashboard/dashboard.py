@@ -22,11 +22,13 @@ from ...domain.facts import NotificationsSet, Recorded
 from ...domain.instance import InstanceState
 from ...domain.instants import Instant
 from ...domain.lock_group import LockGroup
+from ...domain.lock_waits import LockWait
 from ...domain.locks import reset
 from ...domain.messages import DryRun, ProcessEvent
 from ...domain.plan import JobIdentifier, JobPlan
 from ...domain.plan_diff import PlanChange, version_changes
 from ...domain.plan_log import PlanState, plan_stream
+from ...domain.topology import Unit
 from ...domain.validation import Problem, validate
 from ...storage.records import Change, Inbound, InboxEntry, InstanceRow, Page, PlanRow, Unavailable
 from ...storage.secret_keys import KeyFile, KeyFileUnusable
@@ -37,6 +39,7 @@ from .changes import Changes
 from .covering import Covering
 from .deliveries import Delivery
 from .errors import NotPermitted, PlanMoved, UnknownName
+from .explanations import Explanation, Explanations
 from .global_events import global_event
 from .host import THIS_HOST, Host
 from .instance_actor import (
@@ -163,6 +166,7 @@ class Dashboard:
             timers=self._timers,
             open_transport=open_transport,
         )
+        self._explanations = Explanations(ledger=self.ledger, locks=self._locks, agents=self._agents)
         self._instances = Instances(
             self._pool,
             Surroundings(
@@ -509,6 +513,21 @@ class Dashboard:
         """
         state = self.instance(instance_id)
         return _facts_of(preview_success(state, job, context, at=self.clock(), locks=self._locks_of(state)))
+
+    def why(self, instance_id: UUID, context: str, identifier: JobIdentifier, *, limit: int) -> Explanation:
+        """Why a job is not running, or ran; up to ``limit`` blockers are looked into.
+
+        Raises ``UnknownName``.
+        """
+        state = self.instance(instance_id)
+        unit = state.topology.unit_in(context, identifier)
+        if unit is None:
+            raise UnknownName(f"context {context} of instance {instance_id} lists no job {identifier}")
+        return self._explanations.of(state, unit, limit=limit)
+
+    def lock_wait(self, state: InstanceState, unit: Unit) -> LockWait | None:
+        """Why a job of an instance waits for its lock; ``None`` if it does not."""
+        return self._explanations.lock_wait(state, unit)
 
     def _locks_of(self, state: InstanceState) -> LockGroup | None:
         return self._locks.read(state.environment_group) if state.topology.uses_locks else None

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 
+from ...domain.causes import raised_event_id
 from ...domain.facts import GlobalEventRaised, Recorded
 from ...domain.messages import ProcessEvent
 from ...domain.plan import EventKind
@@ -32,6 +33,6 @@ def raised_events(
     events = [each.fact for each in facts if isinstance(each.fact, GlobalEventRaised)]
     for number, event in enumerate(events, raised_before + 1):
         reached = dict.fromkeys((instance_id, *active.expecting(event.name, event.environment_group)))
-        event_id = f"{instance_id}/raised/{number}"
+        event_id = raised_event_id(instance_id, number)
         entries += [global_event(each, event.name, event_id, source=str(instance_id)) for each in reached]
     return entries

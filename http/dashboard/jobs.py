@@ -1,4 +1,4 @@
-"""Jobs of an instance: show one, say what would follow from it, read what its process wrote."""
+"""Jobs of an instance: show one, say why it does what it does and what would follow, read its output."""
 
 from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
@@ -7,17 +7,22 @@ import msgspec
 
 from ...actors.dashboard.ports import AgentRefused, AgentUnreachable
 from ...domain.commands import FireDependants
+from ...domain.lock_waits import LockWait
+from ..wire.job_details import JobDetails, job_details
+from ..wire.lock_views import WaitView, wait_seen_by, wait_view
 from ..wire.previews import DependantsView, dependants_view
-from ..wire.views import JobView, job_view
-from .callers import Access
+from .callers import Access, Caller
 from .errors import Refusal
-from .instances import Position
+from .instances import Limit, Position
 from .routes import NO_BODY, TEXT, Answer, Call, NoQuery, Route
 from .services import Services, unit_in
+from .why_views import WhyView, why_view
 
 Stream: TypeAlias = Literal["stdout", "stderr"]
 
 MOST_OUTPUT_BYTES = 1024 * 1024
+MOST_HOLDERS = 100
+"""Of a lock, that are named to somebody who asks about a job."""
 
 
 class OutputQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -25,6 +30,13 @@ class OutputQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     offset: Position = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=MOST_OUTPUT_BYTES)] = MOST_OUTPUT_BYTES
+
+
+class WhyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much to tell."""
+
+    limit: Limit = 100
+    """At most so many blockers, jobs and causes."""
 
 
 class DependantsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,9 +54,25 @@ class Jobs:
         self._dashboard = services.dashboard
 
     def show(self, call: Call[None, NoQuery]) -> Answer:
-        """A job as it stands now."""
+        """A job as it stands now, with all that is known of it."""
         state = self._services.instance(call.path["instance_id"], call.caller)
-        return Answer(job_view(state, unit_in(state, call.path["context"], call.path["identifier"])))
+        unit = unit_in(state, call.path["context"], call.path["identifier"])
+        wait = self._dashboard.lock_wait(state, unit)
+        return Answer(job_details(state, unit, None if wait is None else self._wait_view(wait, call.caller)))
+
+    def why(self, call: Call[None, WhyQuery]) -> Answer:
+        """What really blocks it, and what caused what it did."""
+        instance_id, context, identifier = (
+            call.path[each] for each in ("instance_id", "context", "identifier")
+        )
+        self._services.must_see_instance(instance_id, call.caller)
+        limit = call.query.limit
+        told = self._dashboard.why(instance_id, context, identifier, limit=limit)
+        return Answer(why_view(told, lambda wait: self._wait_view(wait, call.caller), limit=limit))
+
+    def _wait_view(self, wait: LockWait, caller: Caller) -> WaitView:
+        view = wait_view(wait, self._dashboard.plan_of, limit=MOST_HOLDERS)
+        return wait_seen_by(view, caller.sees_plan)
 
     def dependants(self, call: Call[None, DependantsQuery]) -> Answer:
         """What firing its dependants, or its success, would start; changes nothing."""
@@ -89,12 +117,24 @@ def routes(services: Services) -> tuple[Route[Any, Any], ...]:
             method="GET",
             path=one,
             name="show_job",
-            summary="Show a job of an instance",
+            summary="Show a job of an instance with all that is known of it",
             access=Access.READ,
             handle=jobs.show,
             body=NO_BODY,
             query=NoQuery,
-            answers={200: JobView},
+            answers={200: JobDetails},
+            errors=(404,),
+        ),
+        Route(
+            method="GET",
+            path=f"{one}/why",
+            name="why_job",
+            summary="Say what keeps a job from running, down to what really blocks it, and why it ran",
+            access=Access.READ,
+            handle=jobs.why,
+            body=NO_BODY,
+            query=WhyQuery,
+            answers={200: WhyView},
             errors=(404,),
         ),
         Route(

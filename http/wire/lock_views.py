@@ -98,6 +98,20 @@ def wait_view(wait: LockWait, plan_of: PlanOf, *, limit: int) -> WaitView:
     )
 
 
+def wait_seen_by(view: WaitView, sees_plan: Callable[[str], bool]) -> WaitView:
+    """The same for somebody who may not see every plan: jobs of others are counted and not named."""
+
+    def seen(claim: ClaimView | None) -> ClaimView | None:
+        return claim if claim is not None and claim.plan is not None and sees_plan(claim.plan) else None
+
+    return msgspec.structs.replace(
+        view,
+        held_by=tuple(claim for claim in view.held_by if seen(claim) is not None),
+        first_ahead=seen(view.first_ahead),
+        exclusive_ahead=seen(view.exclusive_ahead),
+    )
+
+
 def claim_view(claim: Claim, plan_of: PlanOf) -> ClaimView:
     """A claim as clients see it."""
     return ClaimView(

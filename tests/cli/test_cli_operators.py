@@ -87,6 +87,34 @@ def test_what_is_held_starts_when_it_is_released(run: Run) -> None:
     assert held["cause"]["reason"] == "books are open"
 
 
+def test_why_a_job_waits_leads_to_what_can_be_done_and_then_to_what_started_it(run: Run) -> None:
+    run("job", "hold", "night", "check", "--reason", "books are open")
+    report(run, "load")
+    waiting = run("job", "why", "night", "post").output
+    assert "What stands in the way\n  host-check: is held since" in waiting
+    assert 'by anonymous: "books are open"' in waiting
+    (step,) = [line.strip() for line in waiting.splitlines() if "Next:" in line]
+    assert step == "Next: `jobledger job release night host-check`"
+
+    run(*step.split("`")[1].split()[1:])
+    assert "agent host has not taken it: it never announced" in run("job", "why", "night", "post").output
+    report(run, "check")
+    report(run, "print")
+    lines = run("job", "why", "night", "post").output.splitlines()
+    told = [
+        line.split("  ")[-1].split(" ")[:2] for line in lines[lines.index("What it does comes from") + 1 :]
+    ]
+    assert told == [
+        ["host-post", "was"],
+        ["host-print", "completed,"],
+        ["host-print", "was"],
+        ["host-check", "completed,"],
+        ["host-check", "was"],
+        ["host-load", "completed,"],
+    ]
+    assert "+ host-check  COMPLETE" in run("job", "show", "night", "print").output
+
+
 def test_a_running_job_is_not_submitted_but_killed(run: Run) -> None:
     run("job", "submit", "night", "load")
     report(run, "load", jobStarting=True, successful=False, pid=4711)

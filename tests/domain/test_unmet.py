@@ -42,6 +42,7 @@ DONE = st.frozensets(st.sampled_from(NAMES))
          AnyOf((Preventing("b"), Preventing("c")))),
         (Grouping(all_of=("a",), none_of=(Grouping(any_of=("b", "c")),)), "abc",
          AllOf((Preventing("b"), Preventing("c")))),
+        (Grouping(any_of=("a", Grouping(all_of=("b",), none_of=("b",)))), "", Lacking("a")),
     ],
 )  # fmt: skip
 def test_what_is_lacking_is_told_and_what_is_met_is_not(

@@ -64,7 +64,7 @@ class QuietAgent:
     def withdraw(self, plan: str) -> None:
         """Accepted."""
 
-    def publish(self, instance: object) -> None:
+    def publish(self, instance: object, plan: object) -> None:
         """Accepted."""
 
     def remove(self, instance_id: str) -> None:

@@ -43,12 +43,21 @@ class Lock(msgspec.Struct, frozen=True, kw_only=True):
     waiting_since: str | None = None
 
 
+class Parameter(msgspec.Struct, frozen=True, kw_only=True):
+    """A parameter as the job would get it now."""
+
+    name: str
+    value: str | None = None
+    source: str | None = None
+
+
 class Sheet(answers.Job, frozen=True, kw_only=True):
     """A job with all that is known of it."""
 
     contexts: tuple[str, ...] = ()
     initiation_id: str | None = None
     template: dict[str, Any] = msgspec.field(default_factory=dict)
+    parameters: tuple[Parameter, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
     lock: Lock | None = None
 
@@ -60,6 +69,8 @@ def lines(document: object, context: str) -> Iterator[str]:
     for name, value in _facts(sheet):
         if value:
             yield f"  {name:<12} {value}"
+    for number, parameter in enumerate(sheet.parameters):
+        yield f"  {'' if number else 'parameters':<12} {_parameter(parameter)}"
     for dependency in sheet.dependencies:
         yield f"  {'starts after':<12} in {dependency.context}"
         yield from _grouping(dependency.grouping, "    ")
@@ -93,6 +104,12 @@ def _lock(lock: Lock) -> str:
         if lock.waiting_since
         else lock.name
     )
+
+
+def _parameter(parameter: Parameter) -> str:
+    if parameter.value is None:
+        return f"{parameter.name} has no value"
+    return f"{parameter.name}={parameter.value}  (from {parameter.source})"
 
 
 def _of_template(template: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -56,9 +56,11 @@ class Jobs:
     def show(self, call: Call[None, NoQuery]) -> Answer:
         """A job as it stands now, with all that is known of it."""
         state = self._services.instance(call.path["instance_id"], call.caller)
-        unit = unit_in(state, call.path["context"], call.path["identifier"])
+        context = call.path["context"]
+        unit = unit_in(state, context, call.path["identifier"])
         wait = self._dashboard.lock_wait(state, unit)
-        return Answer(job_details(state, unit, None if wait is None else self._wait_view(wait, call.caller)))
+        lock_wait = None if wait is None else self._wait_view(wait, call.caller)
+        return Answer(job_details(state, unit, context, lock_wait))
 
     def why(self, call: Call[None, WhyQuery]) -> Answer:
         """What really blocks it, and what caused what it did."""

@@ -6,8 +6,7 @@ import msgspec
 
 from ...actors.dashboard.parameter_sources import ParameterSource
 from ...domain.expansion import LONGEST_VALUE
-from ...domain.parameters import resolve
-from ...domain.secret_values import shown
+from ..wire.parameter_views import ParameterView, parameter_views
 from ..wire.views import written_if_known
 from .callers import Access, Caller
 from .routes import NO_BODY, Answer, Call, NoQuery, Route, json_body
@@ -49,18 +48,6 @@ class SourceList(msgspec.Struct, frozen=True, kw_only=True):
     """Why the file that names the sources cannot be read now; those that it named last stay in use."""
 
 
-class ParameterView(msgspec.Struct, frozen=True, kw_only=True):
-    """A parameter of a job as an initiation would carry it now."""
-
-    name: str
-    value: str | None
-    """Its expressions calculated; a secret is covered; ``null``: nobody gives it one."""
-    source: str | None
-    """Where the value comes from: context, instance, source, plan or job."""
-    fault: str | None
-    """Why its expressions stay as they are."""
-
-
 class ParameterList(msgspec.Struct, frozen=True):
     """The parameters of a job, in the order in which it declares them."""
 
@@ -92,20 +79,7 @@ class Parameters:
         state = self._services.instance(call.path["instance_id"], call.caller)
         context = call.path["context"]
         unit = unit_in(state, context, call.path["identifier"])
-        found = resolve(state.topology, unit, context, state.known_values, {})
-        return Answer(
-            ParameterList(
-                tuple(
-                    ParameterView(
-                        name=each.name,
-                        value=None if each.value is None else shown(each.name, each.value),
-                        source=None if each.source is None else each.source.value,
-                        fault=each.fault,
-                    )
-                    for each in found
-                )
-            )
-        )
+        return Answer(ParameterList(parameter_views(state, unit, context)))
 
     def _seen(self, caller: Caller, sources: list[ParameterSource]) -> SourceList:
         items = tuple(_view(each) for each in sources if caller.sees_plan(each.plan))

@@ -7,9 +7,11 @@ import msgspec
 
 from ...domain.instance import InstanceState
 from ...domain.plan import Grouping, JobIdentifier, Member
+from ...domain.secret_values import covered
 from ...domain.topology import Unit
 from ...domain.unmet import unmet
 from .lock_views import WaitView
+from .parameter_views import ParameterView, parameter_views
 from .views import JobView, job_view
 
 
@@ -48,21 +50,24 @@ class JobDetails(JobView, frozen=True, kw_only=True):
     initiation_id: str | None
     """By which its agent knows its latest run."""
     template: dict[str, Any]
-    """The job as its plan has it."""
+    """The job as its plan has it; secrets are covered."""
+    parameters: tuple[ParameterView, ...]
+    """What an initiation would carry now, and from where."""
     dependencies: tuple[DependencyView, ...]
     """Each can start it; none: it starts from outside, or by hand."""
     lock_wait: WaitView | None
     """Why it waits for its lock."""
 
 
-def job_details(state: InstanceState, unit: Unit, lock_wait: WaitView | None) -> JobDetails:
-    """Everything about a job but why."""
+def job_details(state: InstanceState, unit: Unit, context: str, lock_wait: WaitView | None) -> JobDetails:
+    """Everything about a job but why, with the parameters that it gets in one of its contexts."""
     number = state.job(unit.index).initiation
     return JobDetails(
         **msgspec.structs.asdict(job_view(state, unit)),
         contexts=unit.contexts,
         initiation_id=state.initiation_id(number) if number else None,
-        template=msgspec.to_builtins(unit.job),
+        template=covered(msgspec.to_builtins(unit.job)),
+        parameters=parameter_views(state, unit, context),
         dependencies=tuple(_dependencies(state, unit)),
         lock_wait=lock_wait,
     )

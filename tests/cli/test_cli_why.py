@@ -332,6 +332,7 @@ def test_a_job_is_shown_on_a_sheet(fake: FakeDashboard, run: Run) -> None:
         "initiation_id": f"{INSTANCE_ID}-1",
         "template": {"command_line": "./load.sh", "working_directory": "/srv", "repeatable": True},
         "lock": {"name": "disk", "count": 1, "holds": True, "waiting_since": None},
+        "parameters": [{"name": "A", "value": "1", "source": "plan"}, {"name": "B", "value": None}],
         "dependencies": [
             {"context": "nightly", "grouping": {"holds": False, "all_of": members, "none_of": [], "nested": {
                 "holds": True, "any_of": [{"holds": True, "identifier": "host-c", "status": "COMPLETE"}],
@@ -356,6 +357,8 @@ def test_a_job_is_shown_on_a_sheet(fake: FakeDashboard, run: Run) -> None:
         "  command      ./load.sh",
         "  directory    /srv",
         "  repeatable   yes",
+        "  parameters   A=1  (from plan)",
+        "               B has no value",
         "  starts after in nightly",
         "    all of",
         "      + host-a  COMPLETE",

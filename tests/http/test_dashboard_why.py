@@ -21,6 +21,7 @@ from jobledger.domain.plan import (
     ListedJob,
     Lock,
     LockParticipant,
+    Parameter,
     ScheduleJob,
     Trigger,
 )
@@ -492,3 +493,36 @@ def test_a_job_is_shown_with_its_template_and_which_of_its_dependencies_are_sati
     asked.report("file")
     assert dashboard.get(asked.job("load")).json["initiation_id"] == f"{asked.id}-1"
     assert dashboard.get(asked.job("load")).json["dependencies"][0]["grouping"]["holds"] is True
+
+
+def test_a_job_is_shown_with_its_parameters_and_where_they_come_from_and_with_no_secret(
+    dashboard: Served,
+) -> None:
+    load = CommandJob(
+        agent="host",
+        name="load",
+        command_line="true",
+        parameters=(Parameter("region", "south"), Parameter("DB_PASSWORD", "hush"), Parameter("depth")),
+    )
+    dashboard.push(
+        JobPlan(
+            root=Context(name="secretive", jobs=(ListedJob("host", "load"),)), jobs=(load,), concurrent=True
+        )
+    )
+    asked = Asked(dashboard, "secretive")
+    dashboard.post(f"{asked.path}/parameters", {"parameters": {"region": "north", "DB_PASSWORD": "hush too"}})
+
+    shown = dashboard.get(asked.job("load"))
+
+    assert "hush" not in shown.text
+    assert [(each["name"], each["value"], each["source"]) for each in shown.json["parameters"]] == [
+        ("region", "north", "instance"),
+        ("DB_PASSWORD", "********", "instance"),
+        ("depth", None, None),
+    ]
+    submitted = dashboard.post(f"{asked.job('load')}/submit", {"parameters": {"DB_PASSWORD": "hush three"}})
+    assert submitted.status_code == 200
+    assert "hush" not in submitted.text
+    asked.report("load", jobStarting=True, successful=False)
+    assert "hush" not in dashboard.get(f"{asked.job('load')}/why").text
+    assert "hush" not in dashboard.get(f"{asked.job('load')}/dependants?after=success").text

@@ -363,6 +363,10 @@ class Play:
         if isinstance(answer, JobPlan):
             self.cast.know(answer)
 
+    def _tell_source(self, words: tuple[str, ...]) -> None:
+        plan, *given = words[1:]
+        self.stage.source(plan, {} if given == ["nothing"] else pairs_in(given))
+
     def _tell_again(self, words: tuple[str, ...]) -> None:
         if not self._last:
             raise ScenarioMistake("nothing was reported before that could come again")
@@ -449,6 +453,7 @@ _TELLERS: dict[str, Callable[[Play, tuple[str, ...]], None]] = {
     "skip-fire": Play._tell_skip_fire,
     "raise": Play._tell_raise,
     "again": Play._tell_again,
+    "source": Play._tell_source,
     "from-now-on": Play._tell_revision,
     "reset-lock": Play._tell_reset_lock,
     "preview": Play._tell_preview,

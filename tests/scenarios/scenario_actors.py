@@ -27,8 +27,8 @@ OPERATOR = Origin(by="olga", source="10.0.0.7")
 class ActorStage:
     """Calls the dashboard as its HTTP resources would."""
 
-    def __init__(self, folder: Path) -> None:
-        self._running = RunningDashboard(folder, lambda url: self._running.agents[url])
+    def __init__(self, folder: Path, *, sources: bool = False) -> None:
+        self._running = RunningDashboard(folder, lambda url: self._running.agents[url], sources=sources)
 
     def close(self) -> None:
         """Stop it."""
@@ -111,6 +111,12 @@ class ActorStage:
     def reset_lock(self, name: str, group: str | None) -> None:
         """Take it from all that hold it."""
         self._running.dashboard.reset_lock(group, name, OPERATOR)
+        self._running.settle()
+
+    def source(self, plan: str, parameters: dict[str, str]) -> None:
+        """Into the plan's file."""
+        self._running.write_source(plan, parameters)
+        self._running.dashboard.refresh_parameters(OPERATOR)
         self._running.settle()
 
     def agent(self, name: str, *, compatible: bool = False) -> StandInAgent:

@@ -35,6 +35,7 @@ from jobledger.domain.plan_log import (
     instance_started,
     plan_stream,
     push,
+    read_source,
     record,
 )
 from jobledger.domain.snapshots import digest
@@ -171,6 +172,15 @@ class CoreStage:
             self._groups[group_key(group)], name, at=self._now, cause=Cause(command="ResetLock", by="olga")
         )
         self._took_locks(group, step.state, step.facts, step.granted)
+        self._settle()
+
+    def source(self, plan: str, parameters: dict[str, str]) -> None:
+        """A fact of the plan, and news for its active instances."""
+        fact = read_source(self._plans[plan], parameters)
+        if fact is not None:
+            self._record_plan(plan, fact, Cause(command="ParameterSourceRead", by="source"))
+            taken = commands.TakeSourceParameters(parameters=parameters)
+            self._inbox.extend((state.instance_id, taken) for state in self._active(plan))
         self._settle()
 
     def agent(self, name: str, *, compatible: bool = False) -> StandInAgent:

@@ -20,23 +20,35 @@ LOOK_SECONDS = 0.001
 class RunningDashboard:
     """Opens the dashboard, and again on the same data after a restart."""
 
-    def __init__(self, folder: Path, connect: Callable[[str], AgentTransport]) -> None:
+    def __init__(self, folder: Path, connect: Callable[[str], AgentTransport], *, sources: bool) -> None:
         self.now: Instant = BEGINNING
         self.orders = Orders()
         self.agents: dict[str, StandInAgent] = {}
         self._folder = folder
+        self._sources = folder / "parameters.toml" if sources else None
+        if self._sources is not None:
+            self._sources.touch()
         self._connect = connect
         self.dashboard = self._open()
 
     def _open(self) -> Dashboard:
         dashboard = Dashboard(
-            DashboardConfig(data_dir=self._folder, threads=3),
+            DashboardConfig(data_dir=self._folder, threads=3, parameters_file=self._sources),
             open_transport=self._connect,
             clock=lambda: self.now,
         )
         self._turns = _Turns(dashboard)
         dashboard.start()
         return dashboard
+
+    def write_source(self, plan: str, parameters: dict[str, str]) -> None:
+        """Write the file with a plan's parameters, and name it; nobody has been asked to read it yet."""
+        assert self._sources is not None, "the stage was opened without parameter sources"
+        lines = [f"{name}={value}\n" for name, value in parameters.items()]
+        (self._folder / f"{plan}.properties").write_text("".join(lines))
+        named = self._sources.read_text()
+        if f'"{plan}"' not in named:
+            self._sources.write_text(f'{named}"{plan}" = "{plan}.properties"\n')
 
     def close(self) -> None:
         """Stop it."""

@@ -43,8 +43,8 @@ BODY_LIMIT_BYTES = 1024 * 1024
 class HttpStage:
     """Everything that is told and shown goes over a socket; only the waiting looks inside."""
 
-    def __init__(self, folder: Path) -> None:
-        self._running = RunningDashboard(folder, HttpAgentTransport)
+    def __init__(self, folder: Path, *, sources: bool = False) -> None:
+        self._running = RunningDashboard(folder, HttpAgentTransport, sources=sources)
         self._served = _Served(self._running)
         self._http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(30.0))
 
@@ -133,6 +133,13 @@ class HttpStage:
         path = f"/api/v1/locks/{quote(group or NO_GROUP)}/{quote(name)}/reset"
         status, answer = self._ask("POST", path, {})
         assert status == 200, answer
+        self._running.settle()
+
+    def source(self, plan: str, parameters: dict[str, str]) -> None:
+        """Into the plan's file."""
+        self._running.write_source(plan, parameters)
+        status, answer = self._ask("POST", "/api/v1/parameters/refresh")
+        assert (status, answer["error"]) == (200, None), answer
         self._running.settle()
 
     def agent(self, name: str, *, compatible: bool = False) -> StandInAgent:

@@ -114,6 +114,10 @@ class Stage(Protocol):
         """Have a person take a lock from all that hold it."""
         ...
 
+    def source(self, plan: str, parameters: dict[str, str]) -> None:
+        """Have the parameter source of a plan say this, and have it read."""
+        ...
+
     def agent(self, name: str, *, compatible: bool = False) -> StandInAgent:
         """The agent of that name, who has announced itself; on its way again if it was cut off."""
         ...

@@ -9,19 +9,21 @@ from runner import Happening, Play, play, trace
 from scenario_actors import ActorStage
 from scenario_core import CoreStage
 from scenario_http import HttpStage
-from scenario_language import Scenario, read
+from scenario_language import Scenario, Tell, read
 from scenario_stage import Stage
 
 SCENARIOS = sorted(Path(__file__).parent.rglob("*.scenario"), key=lambda path: path.stem)
 
 
 @contextmanager
-def stage(depth: str, folder: Path) -> Iterator[Stage]:
+def stage(depth: str, folder: Path, scenario: Scenario) -> Iterator[Stage]:
     """A stage of that depth, closed at the end."""
+    sources = any(isinstance(step, Tell) and step.words[0] == "source" for step in scenario.steps)
     if depth == "core":
         yield CoreStage()
     else:
-        with closing(ActorStage(folder) if depth == "actors" else HttpStage(folder)) as opened:
+        kind = ActorStage if depth == "actors" else HttpStage
+        with closing(kind(folder, sources=sources)) as opened:
             yield opened
 
 
@@ -29,7 +31,7 @@ def stage(depth: str, folder: Path) -> Iterator[Stage]:
 @pytest.mark.parametrize("depth", ["core", "actors", "http"])
 def test_scenario(depth: str, path: Path, tmp_path: Path) -> None:
     scenario = read(path)
-    with stage(depth, tmp_path) as opened:
+    with stage(depth, tmp_path, scenario) as opened:
         happenings = play(scenario, opened)
     _must_be_right(scenario, depth, happenings)
 
@@ -37,7 +39,7 @@ def test_scenario(depth: str, path: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
 def test_scenario_with_a_restart_before_every_line(path: Path, tmp_path: Path) -> None:
     scenario = read(path)
-    with stage("actors", tmp_path) as opened:
+    with stage("actors", tmp_path, scenario) as opened:
         happenings = play(scenario, opened, between=Play.restart)
     _must_be_right(scenario, "actors, restarted before every line", happenings)
 

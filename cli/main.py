@@ -19,6 +19,7 @@ _COMMANDS = {
     "encrypt": ("encrypting", "Turn a secret into a token to put into a plan, a source or a parameter."),
     "key": ("keys", "Make and change the keys of encrypted values."),
     "event": ("events", "Tell plan instances that something happened."),
+    "notification": ("notifications", "See what people were told, and have it sent again."),
     "dead-letter": ("dead_letters", "See and resubmit events that could not be processed."),
     "user": ("users", "Add, list and remove accounts of people and agents."),
     "log": ("log", "Read a segment log or an event store, offline."),

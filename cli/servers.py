@@ -66,6 +66,13 @@ Happening: TypeAlias = tuple[Literal["ended"], str, int] | tuple[Literal["signal
     metavar="FACTOR",
     help="How many times the time between two starts instances of a plan that runs one at a time may live.",
 )
+@click.option(
+    "--notifications",
+    "notifications_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="How people are told of what happens: a TOML file; without it nobody is.",
+)
 def dashboard(
     *,
     data_dir: Path,
@@ -76,6 +83,7 @@ def dashboard(
     key_file: Path | None,
     auth: Literal["users", "none"],
     start_interval_multiple: float,
+    notifications_file: Path | None,
 ) -> None:
     """Serve a dashboard: it takes plans and events, orchestrates instances and tells agents what to run.
 
@@ -93,6 +101,7 @@ def dashboard(
     from ..storage.parameter_files import ParameterFileUnusable
     from ..storage.records import NewerSchema, Unavailable
     from .agent_tokens import AgentTokens
+    from .notifying import notifying_by
 
     config = ServerConfig(
         dashboard=DashboardConfig(
@@ -108,6 +117,9 @@ def dashboard(
     )
     tokens_file = os.environ.get(AGENT_TOKENS_VARIABLE)
     tokens = AgentTokens(Path(tokens_file) if tokens_file else None)
+    notifying = None
+    if notifications_file is not None:
+        notifying = notifying_by(notifications_file, clock=system_clock, zone=config.dashboard.time_zone)
     logs.configure(config.log_level)
     try:
         with told_when_it_cannot_start("dashboard", data_dir, host, port):
@@ -116,6 +128,7 @@ def dashboard(
                 open_transport=lambda url: HttpAgentTransport(url, token=tokens.token_for(url)),
                 clock=system_clock,
                 accounts=lambda ledger: ByAccount(Accounts(ledger)),
+                notifying=notifying,
             )
     except NotLoopback as error:
         raise click.UsageError(str(error)) from error

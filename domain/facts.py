@@ -371,9 +371,7 @@ class NotificationsSet(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True
 
     notifications: NotificationSettings
     documents: dict[str, bytes] = {}
-    """All documents of the version that say so from now on."""
-    removed: tuple[str, ...] = ()
-    """The paths of all that said so before: when the version was pushed, and until now."""
+    """Those that say so, by path below the bundle's top folder, in place of all that said it before."""
 
 
 class ParameterSourceRead(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):

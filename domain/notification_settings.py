@@ -23,8 +23,18 @@ class MonitorType(StrEnum):
     """A command was faster than its minimum or is slower than its maximum."""
 
 
+OF_PLAN = "notification"
+OF_JOBS = "notification_details"
+FOLDERS = (OF_PLAN, OF_JOBS)
+"""Where a bundle has the documents that say it."""
+
 TIMED = frozenset({MonitorType.OVERDUE, MonitorType.RUNNING_TIME})
 """These may become due although nothing happens."""
+
+
+def is_notification_document(path: str) -> bool:
+    """Whether a bundle's document says it, by its path below the top folder."""
+    return path.partition("/")[0] in FOLDERS
 
 
 class ForType(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

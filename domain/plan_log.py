@@ -24,6 +24,7 @@ from .facts import (
     StartSkipped,
 )
 from .instants import Instant, time_zone
+from .notification_settings import is_notification_document
 from .plan import JobPlan
 from .windows import Blackout
 
@@ -105,7 +106,7 @@ def with_notifications(
     plan: JobPlan, documents: dict[str, bytes], fact: NotificationsSet
 ) -> tuple[JobPlan, dict[str, bytes]]:
     """A version of a plan and its documents once its notifications were changed."""
-    kept = {path: content for path, content in documents.items() if path not in fact.removed}
+    kept = {path: content for path, content in documents.items() if not is_notification_document(path)}
     return replace(plan, notifications=fact.notifications), kept | fact.documents
 
 

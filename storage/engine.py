@@ -61,6 +61,14 @@ class Engine(Protocol):
         """Facts of all streams in the order in which they were committed."""
         ...
 
+    def sequence_of(self, stream: UUID, position: int) -> int:
+        """The place of a stored fact among the facts of all streams; 0 when there is none."""
+        ...
+
+    def last_sequence(self) -> int:
+        """The place of the newest fact among the facts of all streams; 0 when there is none."""
+        ...
+
     def close(self) -> None:
         """Give connections back."""
         ...

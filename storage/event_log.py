@@ -7,7 +7,7 @@ from ..domain.facts import Fact, Recorded
 from ..domain.instants import Instant
 from .mapper import FactMapper
 from .reader import Reader
-from .records import FactHeader, Logged, Snapshot
+from .records import FactHeader, Logged, Snapshot, StoredFact
 
 _SNAPSHOT_TOPIC = "State:"
 _AT_ONCE = 500
@@ -120,6 +120,26 @@ class EventLog:
             schema = int(topic.removeprefix(_SNAPSHOT_TOPIC))
             return Snapshot(stream=stream, position=position, schema=schema, state=state)
         return None
+
+    def stored_after(self, sequence: int, limit: int) -> list[StoredFact]:
+        """Facts of all streams in the order in which they were committed, not read yet."""
+        return [
+            StoredFact(
+                sequence=each.id,
+                stream=each.originator_id
+                if isinstance(each.originator_id, UUID)
+                else UUID(each.originator_id),
+                position=each.originator_version,
+                name=each.topic.partition(":")[0],
+                topic=each.topic,
+                state=each.state,
+            )
+            for each in self._reader.stored_after(sequence, limit)
+        ]
+
+    def read(self, stored: StoredFact) -> Recorded:
+        """A stored fact as it is; raises ``UnreadableFact``."""
+        return self._mapper.decode(stored.stream, stored.position, stored.topic, stored.state)
 
     def all_after(self, sequence: int, limit: int) -> list[Logged]:
         """Facts of all streams in the order in which they were committed."""

@@ -38,6 +38,7 @@ from .records import (
     Page,
     PlanRow,
     Snapshot,
+    StoredFact,
     Unavailable,
 )
 from .requests import Deliver, Receive, Save, Step
@@ -197,6 +198,22 @@ class Ledger:
     def log(self, after: int = 0, limit: int = 1000) -> list[Logged]:
         """Facts of all streams in the order in which they were committed."""
         return self._log.all_after(after, limit)
+
+    def stored_after(self, sequence: int, limit: int) -> list[StoredFact]:
+        """Facts of all streams in the order of commits, for those who ``read`` only some of them."""
+        return self._log.stored_after(sequence, limit)
+
+    def read(self, stored: StoredFact) -> Recorded:
+        """A stored fact as it is; raises ``UnreadableFact``."""
+        return self._log.read(stored)
+
+    def sequence_of(self, stream: UUID, position: int) -> int:
+        """The place of a fact among the facts of all streams; 0 when there is none."""
+        return self._reader.sequence_of(stream, position)
+
+    def last_sequence(self) -> int:
+        """The place of the newest fact among the facts of all streams; 0 when there is none."""
+        return self._reader.last_sequence()
 
     # --- snapshots ------------------------------------------------------------------------------------------
 

@@ -226,6 +226,16 @@ class PostgresEngine:
         )
         return found
 
+    def sequence_of(self, stream: UUID, position: int) -> int:
+        """The library follows a table by this column."""
+        query = "SELECT notification_id FROM stored_events WHERE originator_id = ? AND originator_version = ?"
+        rows = self.read(query, (stream, position))
+        return int(rows[0][0]) if rows else 0
+
+    def last_sequence(self) -> int:
+        """The library's own count of what there is to follow."""
+        return self.facts.max_notification_id() or 0
+
     def close(self) -> None:
         """Close all connections."""
         self._drop_writer()

@@ -40,6 +40,16 @@ class Reader:
         with _unavailable():
             return self._engine.stored_after(sequence, limit)
 
+    def sequence_of(self, stream: UUID, position: int) -> int:
+        """The place of a row among those of all streams; 0 when there is none."""
+        with _unavailable():
+            return self._engine.sequence_of(stream, position)
+
+    def last_sequence(self) -> int:
+        """The place of the newest row among those of all streams; 0 when there is none."""
+        with _unavailable():
+            return self._engine.last_sequence()
+
     def key(self, stream: UUID) -> object:
         """A stream's id as a parameter."""
         return self._engine.key(stream)

@@ -133,6 +133,18 @@ class Logged(msgspec.Struct, frozen=True, kw_only=True):
     recorded: Recorded
 
 
+class StoredFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A fact in its place among the facts of all streams, for those who read only some of them."""
+
+    sequence: int
+    stream: UUID
+    position: int
+    name: str
+    """Of its kind, such as ``JobStarted``."""
+    topic: str
+    state: bytes
+
+
 # --- hop 3: the outbox --------------------------------------------------------------------------------------
 
 

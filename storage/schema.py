@@ -85,6 +85,32 @@ _TABLES = (
         label TEXT NOT NULL,
         created_at BIGINT NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS tokens_of_user ON tokens (user_name)",
+    # how far each that reads all facts in the order of commits has come
+    "CREATE TABLE IF NOT EXISTS followers (name TEXT PRIMARY KEY, sequence BIGINT NOT NULL)",
+    # state: 0 waiting, 1 sent, 2 failed
+    """CREATE TABLE IF NOT EXISTS notifications (
+        number {sequence},
+        id {uuid} NOT NULL UNIQUE,
+        plan TEXT NOT NULL,
+        instance {uuid} NOT NULL,
+        channel TEXT NOT NULL,
+        said_for TEXT NOT NULL,
+        matter {bytes} NOT NULL,
+        state SMALLINT NOT NULL,
+        created_at BIGINT NOT NULL,
+        attempts BIGINT NOT NULL DEFAULT 0,
+        next_at BIGINT,
+        settled_at BIGINT,
+        error TEXT,
+        recipients {bytes} NOT NULL,
+        delivered {bytes} NOT NULL,
+        round BIGINT NOT NULL DEFAULT 0,
+        sent_again_by TEXT)""",
+    """CREATE INDEX IF NOT EXISTS notifications_waiting ON notifications (channel, next_at, number)
+        WHERE state = 0""",
+    "CREATE INDEX IF NOT EXISTS notifications_of_plan ON notifications (plan, number)",
+    "CREATE INDEX IF NOT EXISTS notifications_of_instance ON notifications (instance, number)",
+    "CREATE INDEX IF NOT EXISTS notifications_failed ON notifications (number) WHERE state = 2",
     "CREATE TABLE IF NOT EXISTS accounts_version (version BIGINT NOT NULL)",
     # what a stream is shows in its first fact
     """CREATE INDEX IF NOT EXISTS first_facts ON stored_events (topic, originator_id)

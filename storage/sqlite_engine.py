@@ -211,6 +211,16 @@ class SqliteEngine:
         """The library's own way to follow the log."""
         return self.facts.select_notifications(sequence, limit, inclusive_of_start=False)
 
+    def sequence_of(self, stream: UUID, position: int) -> int:
+        """The library follows a table by its row ids."""
+        query = "SELECT rowid FROM stored_events WHERE originator_id = ? AND originator_version = ?"
+        rows = self.read(query, (stream.hex, position))
+        return int(rows[0][0]) if rows else 0
+
+    def last_sequence(self) -> int:
+        """The library's own count of what there is to follow."""
+        return self.facts.max_notification_id() or 0
+
     def close(self) -> None:
         """Close all connections; the last one folds the write-ahead log into the file."""
         self._drop_writer()

@@ -124,6 +124,14 @@ class SimulatedEngine:
             for number, key, position, topic, state in rows
         ]
 
+    def sequence_of(self, stream: UUID, position: int) -> int:
+        query = "SELECT rowid FROM stored_events WHERE originator_id = ? AND originator_version = ?"
+        rows = self.read(query, (stream.hex, position))
+        return int(rows[0][0]) if rows else 0
+
+    def last_sequence(self) -> int:
+        return self.read("SELECT COALESCE(MAX(rowid), 0) FROM stored_events")[0][0]
+
     def close(self) -> None:
         self._closed = True
 

@@ -30,8 +30,11 @@ from ...domain.plan_diff import PlanChange, version_changes
 from ...domain.plan_log import PlanState, plan_stream
 from ...domain.topology import Unit
 from ...domain.validation import Problem, validate
+from ...storage.notifications import NotificationRow, Notifications
 from ...storage.records import Change, Inbound, InboxEntry, InstanceRow, Page, PlanRow, Unavailable
 from ...storage.secret_keys import KeyFile, KeyFileUnusable
+from ..notifications.follower import ActiveOf
+from ..notifications.notifier import COURIER, FOLLOWER, Notifier, Notifying
 from ..timers import Clock
 from .active_instances import ActiveInstance, ActiveInstances
 from .agents import Agents, AgentView
@@ -136,7 +139,9 @@ class Dashboard:
         open_transport: Callable[[str], AgentTransport],
         clock: Clock,
         host: Host = THIS_HOST,
+        notifying: Notifying | None = None,
     ) -> None:
+        """Without ``notifying`` nobody is told of anything."""
         self.config = config
         self.clock = clock
         self.ready = False
@@ -180,6 +185,18 @@ class Dashboard:
                 retry=self._retry,
             ),
         )
+        self.notifications = Notifications(self.ledger)
+        self._notifier = None
+        if notifying is not None and notifying.config.enabled:
+            self._notifier = Notifier(
+                notifying,
+                ledger=self.ledger,
+                logs=self._logs,
+                active=self._active_for_follower,
+                timers=self._timers,
+                clock=clock,
+                zone=config.time_zone,
+            )
         self.ledger.on_received = self._received
 
     # --- life -----------------------------------------------------------------------------------------------
@@ -189,6 +206,10 @@ class Dashboard:
         for row in self._active_rows():
             self._instance_started(_active(row))
         self._sources.start(self._source_changed)
+        if self._notifier is not None:
+            self._notifier.start()
+        elif self.notifications.position() is not None:
+            self.notifications.forget_position()
         self._timers.start()
         for stream in self.ledger.streams_with_unhandled():
             self._wake(stream)
@@ -207,6 +228,8 @@ class Dashboard:
         # Turns that end now still tell gateways, and gateways read the ledger: each closes after its users.
         self._pool.close()
         self._agents.close()
+        if self._notifier is not None:
+            self._notifier.close()
         self.ledger.close()
 
     def look_at_clock(self) -> None:
@@ -223,6 +246,7 @@ class Dashboard:
                 return
 
     def _sweep(self) -> None:
+        self._wake_notifier()
         self._instances.passivate_idle(self.clock() - IDLE_MS)
         self._timers.set("sweep", self.clock() + SWEEP_MS, self._sweep)
 
@@ -367,12 +391,13 @@ class Dashboard:
         state: PlanState = self._ask_plan(name, ReadPlan())
         return state
 
-    def set_notifications(self, name: str, fact: NotificationsSet, *, since: int, origin: Origin) -> bool:
-        """Change who is told of what, for active instances too; false when it was changed meanwhile.
+    def set_notifications(self, name: str, fact: NotificationsSet, origin: Origin, *, rests_on: int) -> None:
+        """Change who is told of what, for active instances too, without a new version.
 
-        ``since`` is the position of the fact that the change is made upon. Raises ``UnknownName``.
+        Raises ``UnknownName``, and ``PlanMoved`` when the plan is not as it was at the position ``rests_on``
+        any more; nothing is stored then.
         """
-        return self._ask_plan(name, SetNotifications(fact, since, origin)) is not None
+        self._ask_plan(name, SetNotifications(fact, rests_on, origin))
 
     # --- parameters -----------------------------------------------------------------------------------------
 
@@ -615,6 +640,25 @@ class Dashboard:
             held.saved = True
             return step.facts
 
+    # --- notifications --------------------------------------------------------------------------------------
+
+    def send_notification_again(self, row: NotificationRow, origin: Origin) -> None:
+        """Have a notification that was sent or failed sent again; raises ``NotPermitted``."""
+        self._must_notify().send_again(row, origin.by)
+
+    def probe_channel(self, channel: str, to: str) -> str:
+        """Send something harmless on a channel; says what was done.
+
+        Raises ``NotPermitted``, ``ChannelDown``, ``NotNow``, ``Rejected``.
+        """
+        return self._must_notify().probe(channel, to)
+
+    def _must_notify(self) -> Notifier:
+        if self._notifier is None:
+            reason = "this dashboard sends no notifications: start it with --notifications"
+            raise NotPermitted(Refused(reason=reason, status="DISABLED"))
+        return self._notifier
+
     # --- dead letters ---------------------------------------------------------------------------------------
 
     def dead_letters(self, *, after: int = 0, limit: int = 100) -> list[InboxEntry]:
@@ -646,11 +690,14 @@ class Dashboard:
         """The actors that are alive."""
         instances = [f"instance-{each}" for each in self._instances.live()]
         gateways = [f"gateway-{each}" for each in self._agents.gateway_names()]
-        return [*instances, *gateways]
+        notifying = [] if self._notifier is None else self._notifier.actor_names()
+        return [*instances, *gateways, *notifying]
 
     def actor_snapshot(self, name: str) -> dict[str, object]:
         """What an actor says of itself; raises ``UnknownName``."""
         kind, _, rest = name.partition("-")
+        if self._notifier is not None and kind in {FOLLOWER, COURIER}:
+            return self._notifier.snapshot(name, ANSWER_SECONDS)
         if kind == "gateway":
             return self._agents.gateway_snapshot(rest, ANSWER_SECONDS)
         try:
@@ -673,6 +720,14 @@ class Dashboard:
 
     def _wake_gateways(self, told: tuple[Delivery, ...]) -> None:
         self._agents.wake(dict.fromkeys(agent for agent, _, _, _ in told))
+        self._wake_notifier()
+
+    def _wake_notifier(self) -> None:
+        if self._notifier is not None:
+            self._notifier.wake()
+
+    def _active_for_follower(self) -> list[ActiveOf]:
+        return [ActiveOf(each.instance_id, each.plan) for each in self._active.all()]
 
     def _instance_started(self, instance: ActiveInstance) -> None:
         if self._active.add(instance):

@@ -81,11 +81,11 @@ class StartNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SetNotifications(msgspec.Struct, frozen=True):
-    """Change who is told of what; answers the plan's state, or ``None`` when it was changed since."""
+    """Change who is told of what; answers the plan's state."""
 
     fact: NotificationsSet
-    since: int
-    """The position of the fact that the change was made upon."""
+    rests_on: int
+    """As ``PlanVersion.position``: if what it was made from is not how the plan is now, it is refused."""
     origin: Origin
 
 
@@ -235,12 +235,12 @@ class PlanActor(PooledActor):
                 held.take(step.state, step.facts, step.granted)
             self._save([fact], origin, locks=held, command=command)
 
-    def _set_notifications(self, message: SetNotifications) -> PlanState | None:
+    def _set_notifications(self, message: SetNotifications) -> PlanState:
         state = self._known()
-        if state.notifications_at != message.since:
-            return None
+        if state.notifications_at != message.rests_on:
+            raise PlanMoved(self._name, state.version)
         if with_notifications(state.plan, state.documents, message.fact) != (state.plan, state.documents):
-            self._save([message.fact], message.origin)
+            self._save([message.fact], message.origin, command=type(message).__name__)
         return self._known()
 
     def _start_now(self, message: StartNow) -> UUID:

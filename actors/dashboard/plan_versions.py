@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ...domain.facts import NotificationsSet, PlanPushed, Recorded
+from ...domain.facts import NotificationsSet, PlanPushed
 from ...domain.instants import Instant
 from ...domain.plan import JobPlan
 from ...domain.plan_log import plan_stream, with_notifications
@@ -21,6 +21,8 @@ class PlanVersion(msgspec.Struct, frozen=True, kw_only=True):
     documents: dict[str, bytes]
     pushed_at: Instant
     pushed_by: str | None = None
+    notifications_set_at: Instant
+    notifications_set_by: str | None = None
 
 
 class VersionRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,32 +51,42 @@ class PlanVersions:
         for recorded in found:
             fact = recorded.fact
             if isinstance(fact, PlanPushed) and version in {None, fact.version}:
-                position, plan, documents = self._as_it_stood(recorded, fact)
-                return PlanVersion(
+                pushed = PlanVersion(
                     name=name,
                     version=fact.version,
-                    position=position,
-                    plan=plan,
-                    documents=documents,
+                    position=recorded.position,
+                    plan=fact.plan,
+                    documents=fact.documents,
                     pushed_at=recorded.at,
                     pushed_by=recorded.cause.by,
+                    notifications_set_at=recorded.at,
+                    notifications_set_by=recorded.cause.by,
                 )
+                return self._as_it_stood(pushed)
         what = f"there is no plan {name}" if version is None else f"plan {name} has no version {version}"
         raise UnknownName(what)
 
-    def _as_it_stood(self, pushed: Recorded, fact: PlanPushed) -> tuple[int, JobPlan, dict[str, bytes]]:
-        """A version with its notifications as they were last set before the next version, and where."""
-        stream, position = pushed.originator_id, pushed.position
+    def _as_it_stood(self, pushed: PlanVersion) -> PlanVersion:
+        """A version with its notifications as they were last set before the next version."""
+        stream, position = plan_stream(pushed.name), pushed.position
         pushes = self._ledger.positions_of(stream, PlanPushed)
         until = next((each for each in pushes if each > position), None)
         sets = self._ledger.positions_of(stream, NotificationsSet)
         last = max((each for each in sets if position < each < (until or each + 1)), default=None)
         if last is None:
-            return position, fact.plan, fact.documents
+            return pushed
         (found,) = self._ledger.facts(stream, after=last - 1, until=last)
         if not isinstance(found.fact, NotificationsSet):
-            raise TypeError(f"fact {last} of plan {fact.plan.name} is {type(found.fact).__name__}")
-        return last, *with_notifications(fact.plan, fact.documents, found.fact)
+            raise TypeError(f"fact {last} of plan {pushed.name} is {type(found.fact).__name__}")
+        plan, documents = with_notifications(pushed.plan, pushed.documents, found.fact)
+        return msgspec.structs.replace(
+            pushed,
+            position=last,
+            plan=plan,
+            documents=documents,
+            notifications_set_at=found.at,
+            notifications_set_by=found.cause.by,
+        )
 
     def all(self, name: str) -> list[VersionRow]:
         """Every version, oldest first; raises ``UnknownName`` when there is no such plan."""

@@ -27,6 +27,8 @@ from . import (
     instances,
     jobs,
     locks,
+    notification_settings,
+    notifications,
     openapi,
     parameters,
     plan_exports,
@@ -65,8 +67,10 @@ def routes_of(services: Services) -> tuple[Route[Any, Any], ...]:
         locks,
         agents,
         dead_letters,
+        notifications,
         actors,
         compatible,
+        notification_settings,
     )
     rows = tuple(row for module in modules for row in module.routes(services))
     return (*rows, openapi.route_of(rows, __version__))

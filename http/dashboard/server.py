@@ -8,6 +8,7 @@ import structlog
 
 from ...actors.dashboard.dashboard import Dashboard, DashboardConfig
 from ...actors.dashboard.ports import AgentTransport
+from ...actors.notifications.notifier import Notifying
 from ...actors.timers import Clock
 from ...storage.ledger import Ledger
 from .. import logs
@@ -57,10 +58,11 @@ def serve_dashboard(
     open_transport: Callable[[str], AgentTransport],
     clock: Clock,
     accounts: Callable[[Ledger], Authentication],
+    notifying: Notifying | None = None,
 ) -> None:
     """Run a dashboard until it is told to stop; raises ``NotLoopback`` and what keeps it from starting."""
     refuse_strangers(config)
-    dashboard = Dashboard(config.dashboard, open_transport=open_transport, clock=clock)
+    dashboard = Dashboard(config.dashboard, open_transport=open_transport, clock=clock, notifying=notifying)
     try:
         authentication = authentication_for(config, lambda: accounts(dashboard.ledger))
         services = Services(dashboard, Waiting(max(1, config.threads // 2)))

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ...domain.notification_settings import NotificationSettings
+from ...domain.notification_settings import FOLDERS as NOTIFICATION_FOLDERS
+from ...domain.notification_settings import OF_JOBS, OF_PLAN, NotificationSettings, is_notification_document
 from ...domain.plan import CommandJob, JobPlan, Parameter
 from ...domain.problems import Place, Problem
 from .documents import Fields, Reader, WireError, WireProblem, decode_object, encode_readably
 from .file_names import FileNames
 from .job_names import ReadTemplate
 from .job_templates import TemplateKind, read_job, template_kind
-from .notification_settings import FOLDERS as NOTIFICATION_FOLDERS
-from .notification_settings import OF_JOBS, OF_PLAN, is_notification_document, read_settings
+from .notification_settings import read_settings
 from .plans import read_plan
 from .replacement_tokens import CannotFill, fill
 from .split_contexts import join_contexts

@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import msgspec
 
-from ...domain.notification_settings import NotificationSettings
+from ...domain.notification_settings import OF_PLAN, NotificationSettings, is_notification_document
 from ...domain.plan import Context, Dependency, EventJob, JobPlan
 from ...domain.problems import Place, Problem
 from .bundle_documents import Bundle, assemble, parts_in, templates_by_identifier
 from .documents import Fields, Value, WireError, decode, encode_readably, unwrapped
 from .file_names import ENVIRONMENT_SUFFIX, FileNames, file_name
 from .job_templates import JsonObject, TemplateKind, job_template_fields, kind_of_event, kind_of_job
-from .notification_settings import OF_PLAN, is_notification_document, settings_documents
+from .notification_settings import settings_documents
 from .plans import plan_fields
 from .split_contexts import join_contexts
 from .tokens import AGENT

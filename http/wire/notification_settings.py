@@ -8,6 +8,8 @@ by monitor type, a job's agent) are fields beside its own.
 from collections.abc import Iterable, Iterator, Mapping
 
 from ...domain.notification_settings import (
+    OF_JOBS,
+    OF_PLAN,
     ForType,
     JobNotification,
     MonitorType,
@@ -18,11 +20,6 @@ from ...domain.problems import Place, Problem
 from .documents import Reader, encode_readably
 from .file_names import FileNames
 from .job_templates import JsonObject
-
-OF_PLAN = "notification"
-OF_JOBS = "notification_details"
-FOLDERS = (OF_PLAN, OF_JOBS)
-"""Where a bundle has its documents."""
 
 _NAMES = ", ".join(MonitorType)
 _BY_TYPE = {
@@ -36,11 +33,6 @@ _WORDS_BY_TYPE = {
     "subject_file": "emailSubjectNotificationTemplate",
     "body_file": "emailBodyNotificationTemplate",
 }
-
-
-def is_notification_document(path: str) -> bool:
-    """Whether a bundle's document is about notifications, by its path below the top folder."""
-    return path.partition("/")[0] in FOLDERS
 
 
 def read_settings(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from dashboard_rig import OPERATOR, Bench, bench, plan_of
-from jobledger.actors.dashboard.errors import UnknownName
+from jobledger.actors.dashboard.errors import PlanMoved, UnknownName
 from jobledger.domain.facts import NotificationsSet
 from jobledger.domain.notification_settings import MonitorType, NotificationSettings, PlanNotifications
 
@@ -15,7 +15,6 @@ DOCUMENTS = {"context/p.json": b"{}", "notification/p.json": b'{"emailSendTo": [
 CHANGE = NotificationsSet(
     notifications=TELL_DESK,
     documents={"notification/new.json": b'{"emailSendTo": ["desk@x"]}'},
-    removed=("notification/p.json",),
 )
 
 
@@ -26,14 +25,13 @@ def rig(tmp_path: Path) -> Iterator[Bench]:
         yield opened
 
 
-def change(rig: Bench, fact: NotificationsSet = CHANGE, *, since: int | None = None) -> bool:
-    stands = rig.dashboard.plan_as_it_stands("p")
-    since = stands.notifications_at if since is None else since
-    return rig.dashboard.set_notifications("p", fact, since=since, origin=OPERATOR)
+def change(rig: Bench, fact: NotificationsSet = CHANGE, *, rests_on: int | None = None) -> None:
+    newest = rig.dashboard.plan("p").position
+    rig.dashboard.set_notifications("p", fact, OPERATOR, rests_on=rests_on or newest)
 
 
 def test_a_change_holds_at_once_and_makes_no_new_version(rig: Bench) -> None:
-    assert change(rig)
+    change(rig)
     found = rig.dashboard.plan("p")
     assert (found.version, found.plan.notifications) == (1, TELL_DESK)
     assert found.documents == {
@@ -54,15 +52,21 @@ def test_agents_are_not_told_of_it(rig: Bench) -> None:
 
 
 def test_a_change_that_was_made_upon_an_older_one_is_refused(rig: Bench) -> None:
-    before = rig.dashboard.plan_as_it_stands("p").notifications_at
-    assert change(rig)
-    assert not change(rig, NotificationsSet(notifications=TELL_OPS), since=before)
+    before = rig.dashboard.plan("p").position
+    change(rig)
+    with pytest.raises(PlanMoved):
+        change(rig, NotificationsSet(notifications=TELL_OPS), rests_on=before)
     assert rig.dashboard.plan("p").plan.notifications == TELL_DESK
 
 
 def test_a_change_that_changes_nothing_is_no_fact(rig: Bench) -> None:
     position = rig.dashboard.plan_as_it_stands("p").position
-    assert change(rig, NotificationsSet(notifications=TELL_OPS))
+    change(
+        rig,
+        NotificationsSet(
+            notifications=TELL_OPS, documents={"notification/p.json": DOCUMENTS["notification/p.json"]}
+        ),
+    )
     assert rig.dashboard.plan_as_it_stands("p").position == position
 
 
@@ -78,17 +82,16 @@ def test_a_push_has_the_last_word_and_the_same_push_after_a_change_is_a_new_vers
 
 def test_a_plan_that_nobody_knows_has_none_to_change(rig: Bench) -> None:
     with pytest.raises(UnknownName, match="nobody"):
-        rig.dashboard.set_notifications("nobody", CHANGE, since=1, origin=OPERATOR)
+        rig.dashboard.set_notifications("nobody", CHANGE, OPERATOR, rests_on=1)
 
 
 def test_a_change_upon_a_change_leaves_what_stands_and_what_is_exported_the_same(rig: Bench) -> None:
-    assert change(rig)
+    change(rig)
     again = NotificationsSet(
         notifications=TELL_OPS,
         documents={"notification/p.json": b'{"emailSendTo": ["ops@x"]}'},
-        removed=("notification/p.json", "notification/new.json"),
     )
-    assert change(rig, again)
+    change(rig, again)
     stands, exported = rig.dashboard.plan_as_it_stands("p"), rig.dashboard.plan("p")
     assert (stands.plan, stands.documents) == (exported.plan, exported.documents)
     assert exported.documents == DOCUMENTS

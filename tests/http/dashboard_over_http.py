@@ -15,6 +15,7 @@ import falcon.testing
 from jobledger.actors.dashboard.dashboard import Dashboard, DashboardConfig
 from jobledger.actors.dashboard.origin import Origin
 from jobledger.actors.dashboard.ports import AgentUnreachable
+from jobledger.actors.notifications.notifier import Notifying
 from jobledger.domain.plan import (
     CommandJob,
     Context,
@@ -143,7 +144,10 @@ class Served:
         return told.hexdigest()
 
 
-_TABLES = ("stored_events", "inbox", "instances", "plans", "agents", "answers", "users", "tokens")
+_TABLES = (
+    *("stored_events", "inbox", "instances", "plans", "agents", "answers", "users", "tokens"),
+    "notifications",
+)
 
 
 @contextmanager
@@ -153,6 +157,7 @@ def served(
     authentication: Authentication | None = None,
     body_limit_bytes: int = 1024 * 1024,
     waiting_places: int = 2,
+    notifying: Notifying | None = None,
     **config: Any,
 ) -> Iterator[Served]:
     """A dashboard that runs, with the plan ``nightly`` pushed."""
@@ -161,6 +166,7 @@ def served(
         DashboardConfig(data_dir=data_dir, threads=2, **config),
         open_transport=lambda _url: agent,
         clock=Clock(),
+        notifying=notifying,
     )
     dashboard.start()
     try:

@@ -231,7 +231,6 @@ FACTS: tuple[Any, ...] = (
             ),
         ),
         documents={"notification/eod.json": b"{}"},
-        removed=("notification_details/old.json",),
     ),
 )
 

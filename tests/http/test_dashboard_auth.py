@@ -97,8 +97,11 @@ def filled(path: str) -> str:
     """An address made from a template."""
     for placeholder, value in (
         ("{instance_id:uuid}", str(uuid4())),
+        ("{id:uuid}", str(uuid4())),
         ("{id:int(min=1,max=9223372036854775807)}", "1"),
         ("{n:int(min=1,max=2147483647)}", "1"),
+        ("{limit:int(min=-1)}", "1"),
+        ("{offset:int(min=0)}", "0"),
     ):
         path = path.replace(placeholder, value)
     while "{" in path:

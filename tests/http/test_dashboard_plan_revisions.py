@@ -301,7 +301,7 @@ def test_a_change_made_from_a_plan_whose_notifications_were_changed_meanwhile_is
     settings = NotificationSettings.of(PlanNotifications(to=("ops@example.org",)), ())
     state = core.plan_as_it_stands("sales")
     fact = NotificationsSet(notifications=settings)
-    assert core.set_notifications("sales", fact, since=state.notifications_at, origin=Origin(by="test"))
+    core.set_notifications("sales", fact, Origin(by="test"), rests_on=state.notifications_at)
 
     with pytest.raises(PlanMoved):
         core.revise_plan(

@@ -15,7 +15,12 @@ from typing import Any
 import pytest
 
 _INSTALLED = Path("/usr/lib/postgresql")
-_LONG_RUNS = ("JOBLEDGER_CRASH_ROUNDS", "JOBLEDGER_SEED", "JOBLEDGER_FUZZ_EXAMPLES")
+_LONG_RUNS = (
+    "JOBLEDGER_CRASH_ROUNDS",
+    "JOBLEDGER_SEED",
+    "JOBLEDGER_FUZZ_EXAMPLES",
+    "JOBLEDGER_SIMULATION_SECONDS",
+)
 _UNPRIVILEGED = ("postgres", "nobody")
 
 

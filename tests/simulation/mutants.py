@@ -200,12 +200,6 @@ def _forgets_doubts() -> Iterator[None]:
         yield
 
 
-@_mutant("nothing looks for unhandled entries after a restart")
-def _forgets_the_inbox() -> Iterator[None]:
-    with mock.patch.object(Ledger, "streams_with_unhandled", return_value=[]):
-        yield
-
-
 @_mutant("windows are not closed after a restart")
 def _forgets_windows() -> Iterator[None]:
     def make(start: Any) -> Any:

@@ -5,6 +5,8 @@ from mutants import MUTANTS
 from trials import try_seed
 
 MOST_SEEDS = 300
+LOOK_FIRST = (3, 50, 53, 56)
+"""Seeds that find the rarer ones; the others are found by almost any."""
 
 
 def test_the_seeds_that_are_to_find_faults_find_none_without_them() -> None:
@@ -15,7 +17,7 @@ def test_the_seeds_that_are_to_find_faults_find_none_without_them() -> None:
 @pytest.mark.parametrize("what", MUTANTS)
 def test_a_fault_is_found(what: str) -> None:
     with MUTANTS[what]():
-        for seed in range(MOST_SEEDS):
+        for seed in (*LOOK_FIRST, *range(MOST_SEEDS)):
             if try_seed(seed).failure is not None:
                 return
     pytest.fail(f"not found in {MOST_SEEDS} seeds: {what}")

@@ -4,7 +4,6 @@ A row stands until its delivery is confirmed; what is gone is delivered. Sequenc
 confirmation can neither be taken back nor reach what came after it.
 """
 
-import threading
 from uuid import UUID
 
 from ..domain.facts import PlanPushed, Recorded
@@ -19,7 +18,6 @@ class Outbox:
     def __init__(self, reader: Reader, mapper: FactMapper) -> None:
         self._reader = reader
         self._mapper = mapper
-        self._reading_a_plan = threading.Lock()
         self._plan: Recorded | None = None
 
     def outgoing(self, agent: str, after: int, limit: int) -> list[Outgoing]:
@@ -62,14 +60,14 @@ class Outbox:
 
     def _pushed(self, stream: UUID, position: int) -> Recorded:
         """The push of a plan; the latest is kept, since every agent of a plan is told of it at one time."""
-        with self._reading_a_plan:
-            kept = self._plan
-            if kept is not None and (kept.originator_id, kept.position) == (stream, position):
-                return kept
-            ((topic, state),) = self._reader.rows(
-                "SELECT topic, state FROM stored_events WHERE originator_id = ? AND originator_version = ?",
-                self._reader.key(stream),
-                position,
-            )
-            self._plan = self._mapper.decode(stream, position, topic, state)
-            return self._plan
+        kept = self._plan
+        if kept is not None and (kept.originator_id, kept.position) == (stream, position):
+            return kept
+        ((topic, state),) = self._reader.rows(
+            "SELECT topic, state FROM stored_events WHERE originator_id = ? AND originator_version = ?",
+            self._reader.key(stream),
+            position,
+        )
+        recorded = self._mapper.decode(stream, position, topic, state)
+        self._plan = recorded
+        return recorded

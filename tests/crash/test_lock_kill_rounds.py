@@ -15,7 +15,7 @@ import pytest
 from random_kills import kill_at_random
 from rig import Rig, bundle, command, running
 
-ROUNDS = int(os.environ.get("JOBLEDGER_CRASH_ROUNDS", "3"))
+ROUNDS = max(3, int(os.environ.get("JOBLEDGER_CRASH_ROUNDS", "3")) // 5)
 SEED = int(os.environ.get("JOBLEDGER_SEED", "20261124"))
 COUNT = 3
 PLANS = ("north", "south")

@@ -1,6 +1,7 @@
 """An operator's night on the command line, against a real dashboard."""
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -59,8 +60,13 @@ def report(run: Run, job: str, **more: Any) -> None:
         **more,
     }
     run("event", "send", "-", given=json.dumps(event))
-    log = json.loads(run("instance", "log", "night", "--after", str(shown["position"]), "--json").output)
-    assert log, "the event was not heard"
+    pause = threading.Event()
+    for _ in range(1000):
+        log = run("instance", "log", "night", "--after", str(shown["position"]), "--json").output
+        if json.loads(log):
+            return
+        pause.wait(0.01)
+    raise AssertionError("the event was not heard")
 
 
 def status(run: Run, job: str) -> str:

@@ -70,7 +70,10 @@ def faulty_sqlite(faults: Faults) -> type[sqlite3.Connection]:
 
 
 def faulty_postgres(faults: Faults) -> type[psycopg.Connection[TupleRow]]:
-    """A class of connections to PostgreSQL whose socket closes instead of sending what it is told."""
+    """A class of connections to PostgreSQL whose socket closes instead of sending what it is told.
+
+    It closes as well when the process dies at that call.
+    """
 
     class Cursor(psycopg.Cursor[Any]):
         def execute(self, query: Any, *arguments: Any, **options: Any) -> Any:
@@ -90,6 +93,9 @@ def faulty_postgres(faults: Faults) -> type[psycopg.Connection[TupleRow]]:
             except ConnectionError as error:
                 self.connection.pgconn.finish()
                 raise psycopg.OperationalError(str(error)) from error
+            except Killed:
+                self.connection.pgconn.finish()  # as the kernel does with the sockets of the dead
+                raise
 
     class Connection(psycopg.Connection[TupleRow]):
         def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -104,7 +104,7 @@ def _traces(ledger: Ledger, number: int, entries: dict[int, InboxEntry]) -> dict
     }
 
 
-# --- SQLite: the process dies at a call ---------------------------------------------------------------------
+# --- both databases: the process dies at a call -------------------------------------------------------------
 
 
 def _killed_at(folder: Path, call: int) -> tuple[Acknowledged, bool]:
@@ -136,6 +136,33 @@ def test_killed_at_any_call_the_ledger_has_all_that_it_acknowledged_once_and_not
         finally:
             left.close()
         if not struck:
+            assert len(acknowledged.saved) == ROUNDS
+            assert call > 3 * ROUNDS * 3, "the scenario made fewer calls than it has statements"
+            return
+    pytest.fail("the scenario never ended")
+
+
+@thread_ends_in_a_traceback
+def test_killed_at_any_call_the_server_has_all_that_was_acknowledged_once_and_nothing_by_half(
+    fresh_postgres_url: str, tmp_path: Path
+) -> None:
+    def die() -> None:
+        raise Killed
+
+    for call in range(1, MORE_CALLS_THAN_ANY_SCENARIO):
+        faults = Faults()
+        ledger = _emptied(fresh_postgres_url, faults)
+        acknowledged = Acknowledged()
+        faults.arm(call, die)
+        acknowledged.run(ledger)
+        ledger.close()
+        left = Ledger.open(fresh_postgres_url, tmp_path)
+        try:
+            acknowledged.verify(left)
+            left.receive([inbound(_stream(99), b"afterwards")])
+        finally:
+            left.close()
+        if not faults.struck:
             assert len(acknowledged.saved) == ROUNDS
             assert call > 3 * ROUNDS * 3, "the scenario made fewer calls than it has statements"
             return
@@ -187,13 +214,15 @@ def test_a_failure_at_any_call_is_told_to_its_waiters_alone_and_stores_nothing_b
 
 
 def test_a_connection_cut_at_any_call_is_told_and_opened_anew(fresh_postgres_url: str) -> None:
-    def emptied(faults: Faults, _call: int) -> Ledger:
-        ledger = Ledger(PostgresEngine(fresh_postgres_url, faulty_postgres(faults)))
-        for table in ("inbox", "outbox", "stored_events", "stored_snapshots", "instances", "answers"):
-            ledger.write(lambda transaction, table=table: transaction.run(f"DELETE FROM {table}", ()))
-        return ledger
+    _fail_at_every_call(lambda faults, _call: _emptied(fresh_postgres_url, faults), _cut_off)
 
-    _fail_at_every_call(emptied, _cut_off)
+
+def _emptied(url: str, faults: Faults) -> Ledger:
+    """On a database that has its tables and nothing in them."""
+    ledger = Ledger(PostgresEngine(url, faulty_postgres(faults)))
+    for table in ("inbox", "outbox", "stored_events", "stored_snapshots", "instances", "answers"):
+        ledger.write(lambda transaction, table=table: transaction.run(f"DELETE FROM {table}", ()))
+    return ledger
 
 
 def _fail_at_every_call(open_ledger: Callable[[Faults, int], Ledger], strike: Callable[[], None]) -> None:

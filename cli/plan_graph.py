@@ -1,9 +1,9 @@
-"""A plan as a graph: as text in a terminal, for Graphviz (``dot``), or for Mermaid."""
+"""A plan as a graph: as text in a terminal, for Graphviz (``dot``), for Mermaid, or as a document."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count, pairwise
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..domain.plan import Context, Grouping, JobPlan, Member, job_kind
 from ..domain.plan_words import condition
@@ -17,6 +17,35 @@ def as_text(plan: JobPlan) -> Iterator[str]:
     """Contexts with their jobs, each below one that starts it, with what it waits for if there is more."""
     marks = _marks(plan)
     yield from _context_as_text(plan.root, marks, 0)
+
+
+def as_document(plan: JobPlan) -> dict[str, Any]:
+    """For scripts: every job of every context, and under which conditions it starts there."""
+    marks = _marks(plan)
+    return {
+        "plan": plan.name,
+        "jobs": [
+            {
+                "context": context.name,
+                "identifier": job.identifier,
+                "is": marks[context.name, job.identifier].words,
+                "also_in": list(marks[context.name, job.identifier].elsewhere),
+            }
+            for context in plan.root.walk()
+            for job in context.jobs
+        ],
+        "dependencies": [
+            {
+                "context": context.name,
+                "dependant": rule.dependant,
+                "after": list(dict.fromkeys(rule.grouping.identifiers())),
+                "condition": condition(rule.grouping),
+            }
+            for context in plan.root.walk()
+            for rule in context.dependencies
+            if rule.grouping is not None
+        ],
+    }
 
 
 @dataclass(frozen=True, slots=True)

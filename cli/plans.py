@@ -190,8 +190,11 @@ def diff(client: "Client", *, name: str, older: int | None, newer: int | None, a
     type=click.Choice(["text", "dot", "mermaid"]),
     help="For people, for Graphviz, for Mermaid.",
 )
+@as_json_option
 @talks_to_dashboard
-def graph(client: "Client", *, name: str | None, file: Path | None, version: int | None, form: str) -> None:
+def graph(
+    client: "Client", *, name: str | None, file: Path | None, version: int | None, form: str, as_json: bool
+) -> None:
     """Draw a plan: its contexts, and which job starts which.
 
     As text each job stands below one that starts it. As a graph, dotted lines tie the standings of a shared
@@ -202,6 +205,9 @@ def graph(client: "Client", *, name: str | None, file: Path | None, version: int
     if (name is None) == (file is None):
         raise click.UsageError("give the name of a plan, or --file, and not both")
     drawn = _plan_in(file) if file is not None else _plan_of(client, str(name), version)
+    if as_json:
+        render.as_json(plan_graph.as_document(drawn))
+        return
     match form:
         case "dot":
             lines = plan_graph.as_dot(drawn)

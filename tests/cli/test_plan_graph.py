@@ -52,6 +52,29 @@ def test_as_text_a_job_stands_below_one_that_starts_it() -> None:
     ]
 
 
+def test_as_a_document_every_job_of_every_context_stands_with_what_it_waits_for() -> None:
+    document = plan_graph.as_document(NIGHTLY)
+    assert [(each["context"], each["identifier"]) for each in document["jobs"]] == [
+        ("nightly", "x-load"),
+        ("nightly", "x-check"),
+        ("reports", "x-load"),
+        ("reports", "x-check"),
+        ("reports", "x-print"),
+    ]
+    assert document["jobs"][0] == {
+        "context": "nightly",
+        "identifier": "x-load",
+        "is": "command",
+        "also_in": ["reports"],
+    }
+    assert document["dependencies"][1] == {
+        "context": "reports",
+        "dependant": "x-print",
+        "after": ["x-check", "x-load", "x-print"],
+        "condition": "(x-check or x-load) and not x-print",
+    }
+
+
 def test_for_graphviz_a_choice_is_a_gate_and_what_prevents_a_start_is_red() -> None:
     text = "\n".join(plan_graph.as_dot(NIGHTLY))
     node = {label: number for number, label in re.findall(r'(\w+) \[label="x-(\w+)\\ncommand"\]', text)}

@@ -68,9 +68,13 @@ def up(tmp_path: Path, *arguments: str) -> Iterator[tuple["subprocess.Popen[str]
     try:
         assert server.stdout is not None
         line = server.stdout.readline()
-        assert line.startswith("listening on http://"), line
+        if "--json" in arguments:
+            url = json.loads(line)["dashboard"]
+        else:
+            assert line.startswith("listening on http://"), line
+            url = line.split()[-1]
         children = psutil.Process(server.pid).children(recursive=True)
-        yield server, line.split()[-1]
+        yield server, url
     finally:
         server.terminate()
         server.wait(timeout=30)
@@ -100,6 +104,16 @@ def test_a_signal_stops_both_servers_and_the_exit_code_is_0(tmp_path: Path, numb
         gone, alive = psutil.wait_procs(list(children.values()), timeout=5)
         assert not alive
         assert len(gone) == 2
+
+
+def test_scripts_are_told_where_both_servers_are_in_one_line_of_json(tmp_path: Path) -> None:
+    with up(tmp_path, "--json") as (server, url):
+        listed = json.loads(jobledger(tmp_path, "agent", "list", "--json", "--url", url).stdout)
+        assert isinstance(listed, list)
+        server.terminate()
+        assert server.wait(timeout=30) == 0
+        assert server.stdout is not None
+        assert server.stdout.read() == ""
 
 
 @pytest.mark.parametrize("victim", ["dashboard", "agent"])

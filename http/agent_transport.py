@@ -57,6 +57,11 @@ class HttpAgentTransport:
             timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS),
         )
 
+    @property
+    def recognises_repeats(self) -> bool:
+        """As far as is known: agents of ours do, and take lists."""
+        return self._takes_lists
+
     def provision(self, jobs: ProvisionedJobs) -> None:
         """Give the agent the jobs of a plan."""
         self._must("PUT", "/rest/jobProvision", encode_provision(jobs))

@@ -2,6 +2,9 @@
 
 While one request is under way, what is logged meanwhile gathers for the next: the busier, the larger the
 requests. An end that finds nothing waiting leaves at once; a start waits a few milliseconds for its end.
+
+That they have arrived is noted on disk a moment later, for many at once: after a crash in between they are
+sent again, and the dashboard knows them by their ids.
 """
 
 import threading
@@ -12,7 +15,7 @@ import msgspec
 import pykka
 import structlog
 
-from ...storage.segment_log import LogClosed, LogUnavailable
+from ...storage.segment_log import LogClosed, LogUnavailable, SegmentLogError
 from ..timers import Clock
 from .backoff import pause_ms
 from .dead_letters import DeadLetter, DeadLetters
@@ -27,6 +30,9 @@ BATCH = 500
 LINGER_SECONDS = 0.006
 """How long a start waits for company: many commands are over by then, and one request tells both."""
 
+SETTLE_AFTER_MS = 100
+"""How long it may be known in memory only that events have arrived."""
+
 
 class Deliver(msgspec.Struct, frozen=True):
     """There may be something to deliver."""
@@ -34,6 +40,10 @@ class Deliver(msgspec.Struct, frozen=True):
 
 class TryAgain(msgspec.Struct, frozen=True):
     """The pause after a failure is over, or the dashboard was just heard."""
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """Time to note on disk what has arrived."""
 
 
 class ReadOutbound(msgspec.Struct, frozen=True):
@@ -67,30 +77,41 @@ class OutboundActor(pykka.ThreadingActor):
         self._stopping = stopping
         self._after = 0
         self._settled: list[int] = []
+        self._settling_set = False
         self._singly_through = 0
         self._failures = 0
         self._paused = False
         self._delivered = 0
         self._last_error: str | None = None
 
-    def on_receive(self, message: Deliver | TryAgain | ReadOutbound) -> object:
+    def on_receive(self, message: Deliver | TryAgain | Settle | ReadOutbound) -> object:
         """Deliver, or describe."""
         match message:
             case Deliver():
                 self._woken.clear()
             case TryAgain():
                 self._paused = False
+            case Settle():
+                self._settling_set = False
             case ReadOutbound():
                 return self.snapshot()
         if not self._paused:
             self._deliver_all()
         return None
 
+    def on_stop(self) -> None:
+        """Leave nothing to be sent again."""
+        try:
+            self._settle()
+        except SegmentLogError as error:
+            _log.warning("events will be delivered again", count=len(self._settled), error=str(error))
+
     def _deliver_all(self) -> None:
         try:
+            if not self._settling_set:
+                self._settle()
             while not self._stopping.is_set() and (waiting := self._gather()):
                 self._deliver(waiting)
-            self._settle()
         except (DashboardUnreachable, LogUnavailable) as error:
             self._pause(error)
         except LogClosed:
@@ -121,13 +142,22 @@ class OutboundActor(pykka.ThreadingActor):
                 self._singly_through = waiting[-1].position
                 return
             self._park(waiting[0], refused)
-            count = 1
+            self._arrived(waiting[:1])
+            self._settle()
         else:
             self._delivered += count
+            self._arrived(waiting[:count])
+            self._settle_soon()
+
+    def _arrived(self, events: Sequence[Waiting]) -> None:
         self._failures = 0
-        self._after = waiting[count - 1].position
-        self._settled += [each.position for each in waiting[:count]]
-        self._settle()
+        self._after = events[-1].position
+        self._settled += [each.position for each in events]
+
+    def _settle_soon(self) -> None:
+        if not self._settling_set:
+            self._settling_set = True
+            self._alarms.set("settle", self._clock() + SETTLE_AFTER_MS, telling(self.actor_ref, Settle()))
 
     def _park(self, waiting: Waiting, refused: DashboardRefused) -> None:
         letter = DeadLetter(

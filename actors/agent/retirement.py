@@ -1,6 +1,8 @@
-"""What becomes of initiations whose end is durably reported: acknowledged, and their markers deleted."""
+"""What becomes of initiations whose end is durably reported: acknowledged, and their markers deleted.
 
-from collections.abc import Sequence
+Nobody waits for that, so it is done for many at once; what a crash leaves undone is found at the next start.
+"""
+
 from typing import Any
 
 import msgspec
@@ -17,6 +19,9 @@ from .telling import telling
 
 _log = structlog.get_logger(__name__)
 
+RETIRE_AFTER_MS = 100
+"""How long the first of some may wait for the others."""
+
 
 class Retire(msgspec.Struct, frozen=True):
     """The end of an initiation is durable in the outbound log."""
@@ -25,8 +30,8 @@ class Retire(msgspec.Struct, frozen=True):
     initiation_id: str
 
 
-class RetryRetirement(msgspec.Struct, frozen=True):
-    """Time to try again what the disk did not take."""
+class RetireDue(msgspec.Struct, frozen=True):
+    """Time to acknowledge those that have gathered, or to try again what the disk did not take."""
 
 
 class ReadRetirement(msgspec.Struct, frozen=True):
@@ -45,29 +50,29 @@ class RetirementActor(PooledActor):
         self._alarms = alarms
         self._clock = clock
         self._due: list[Retire] = []
-        self._retry_due = False
+        self._alarm_set = False
         self._failures = 0
         self._last_error: str | None = None
 
-    def receive_batch(self, envelopes: Sequence[Any]) -> None:
-        """Collect, then write once."""
-        super().receive_batch(envelopes)
-        if self._due and (not self._failures or self._retry_due):
-            self._retire()
-
-    def on_receive(self, message: Retire | RetryRetirement | ReadRetirement) -> object:
-        """Note what is to be done after the batch."""
+    def on_receive(self, message: Retire | RetireDue | ReadRetirement) -> object:
+        """Collect, or write what was collected."""
         match message:
             case ReadRetirement():
                 return self.snapshot()
             case Retire():
                 self._due.append(message)
-            case RetryRetirement():
-                self._retry_due = True
+                if not self._alarm_set:
+                    self._retire_in(RETIRE_AFTER_MS)
+            case RetireDue():
+                self._alarm_set = False
+                self._retire()
         return None
 
+    def _retire_in(self, milliseconds: int) -> None:
+        self._alarm_set = True
+        self._alarms.set("retirement", self._clock() + milliseconds, telling(self.actor_ref, RetireDue()))
+
     def _retire(self) -> None:
-        self._retry_due = False
         try:
             self._intake.finished([each.position for each in self._due])
         except LogClosed:
@@ -76,11 +81,7 @@ class RetirementActor(PooledActor):
             self._failures += 1
             self._last_error = str(error)
             _log.warning("initiations not acknowledged", count=len(self._due), error=str(error))
-            self._alarms.set(
-                "retirement",
-                self._clock() + pause_ms(self._failures),
-                telling(self.actor_ref, RetryRetirement()),
-            )
+            self._retire_in(pause_ms(self._failures))
             return
         self._failures = 0
         for each in self._due:

@@ -12,7 +12,7 @@ from ...storage.ledger import Ledger
 from ...storage.records import AgentRow
 from ..timers import Clock, Timers
 from .errors import UnknownName
-from .gateway import AgentGatewayActor, ReadGateway, Wake
+from .gateway import AgentGatewayActor, Confirm, ReadGateway, Wake
 from .orders import Orders
 from .ports import AgentTransport
 
@@ -123,6 +123,11 @@ class Agents:
                 gateway.woken.set()
                 gateway.ref.tell(Wake())
 
+    def _tell(self, name: str, message: Wake | Confirm) -> None:
+        gateway = self._gateway(name)
+        if gateway is not None:
+            gateway.ref.tell(message)
+
     def transport(self, name: str) -> AgentTransport | None:
         """The way to an agent at the address it announced last; ``None`` before it announced any."""
         with self._lock:
@@ -178,7 +183,9 @@ class Agents:
                     orders=self._orders,
                     clock=self._clock,
                     connect=self.transport,
-                    wake_at=lambda at: self._timers.set(("gateway", name), at, lambda: self.wake([name])),
+                    tell_at=lambda at, message: self._timers.set(
+                        (type(message), name), at, lambda: self._tell(name, message)
+                    ),
                     woken=woken,
                     refused=lambda why: self._refusals.__setitem__(name, why),
                 )

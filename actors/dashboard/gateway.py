@@ -1,6 +1,8 @@
 """The way to one agent: follows the facts that it must be told of, in order, until it has them.
 
-Each agent has a gateway with a thread of its own, so one that does not answer delays nobody else.
+Each agent has a gateway with a thread of its own, so one that does not answer delays nobody else. That it has
+taken initiations is confirmed a moment later, for many at once: after a crash in between they are sent again,
+and the agent knows them by their ids.
 """
 
 import random
@@ -28,12 +30,18 @@ _log = structlog.get_logger(__name__)
 
 BATCH = 200
 """Deliveries that are read, and initiations that are sent, at once."""
+CONFIRM_AFTER_MS = 100
+"""How long it may be known in memory only that initiations were taken."""
 FIRST_PAUSE_MS = 100
 LONGEST_PAUSE_MS = 30_000
 
 
 class Wake(msgspec.Struct, frozen=True):
     """There may be something to deliver."""
+
+
+class Confirm(msgspec.Struct, frozen=True):
+    """Time to note durably what the agent has taken."""
 
 
 class ReadGateway(msgspec.Struct, frozen=True):
@@ -53,7 +61,7 @@ class AgentGatewayActor(pykka.ThreadingActor):
         orders: Orders,
         clock: Clock,
         connect: Callable[[str], AgentTransport | None],
-        wake_at: Callable[[Instant], None],
+        tell_at: Callable[[Instant, Wake | Confirm], None],
         woken: threading.Event,
         refused: Callable[[str], None],
     ) -> None:
@@ -63,34 +71,50 @@ class AgentGatewayActor(pykka.ThreadingActor):
         self._orders = orders
         self._clock = clock
         self._connect = connect
-        self._wake_at = wake_at
+        self._tell_at = tell_at
+        self._through = 0
+        self._confirmed_through = 0
+        self._confirm_set = False
         self._failures = 0
         self._delivered = 0
         self._last_error: str | None = None
         self._woken = woken
         self._refused = refused
 
-    def on_receive(self, message: Wake | ReadGateway) -> object:
+    def on_receive(self, message: Wake | Confirm | ReadGateway) -> object:
         """Deliver, or describe."""
         match message:
             case Wake():
                 self._woken.clear()
                 self._deliver_all()
                 return None
+            case Confirm():
+                self._confirm_set = False
+                self._deliver_all()
+                return None
             case ReadGateway():
                 return self.snapshot()
 
+    def on_stop(self) -> None:
+        """Leave nothing to be sent again."""
+        try:
+            self._confirm()
+        except Unavailable as error:
+            _log.warning("initiations will be sent again", agent=self._agent, error=str(error))
+
     def _deliver_all(self) -> None:
         try:
-            while True:
+            if not self._confirm_set:
+                self._confirm()
+            full = True
+            while full:
                 # Before anything is read: what waits for an agent that may never come can be large.
                 transport = self._connect(self._agent)
                 if transport is None:
                     self._last_error = "the agent has not announced itself yet"
                     return
-                items = self._ledger.outgoing(self._agent, limit=BATCH)
-                if not items:
-                    break
+                items = self._ledger.outgoing(self._agent, after=self._through, limit=BATCH)
+                full = len(items) == BATCH  # what is stored from now on wakes this gateway again
                 for kind, group in groupby(items, key=lambda item: item.kind):
                     self._deliver(transport, kind, list(group))
         except AgentUnreachable as error:
@@ -109,7 +133,11 @@ class AgentGatewayActor(pykka.ThreadingActor):
             refusals = self._initiate(transport, items)
             if refusals:
                 self._ledger.receive(refusals)
-            self._delivered_through(items)
+            self._taken_through(items)
+            if refusals or not transport.recognises_repeats:
+                self._confirm()
+            else:
+                self._confirm_soon()
             return
         for item in items:
             try:
@@ -124,12 +152,23 @@ class AgentGatewayActor(pykka.ThreadingActor):
                 )
                 self._last_error = str(error)
                 self._refused(f"it refused to {kind}: {error}")
-            self._delivered_through([item])
+            self._taken_through([item])
+            self._confirm()
 
-    def _delivered_through(self, items: Sequence[Outgoing]) -> None:
-        self._ledger.delivered(self._agent, items[-1].sequence)
+    def _taken_through(self, items: Sequence[Outgoing]) -> None:
+        self._through = items[-1].sequence
         self._delivered += len(items)
         self._failures = 0
+
+    def _confirm(self) -> None:
+        if self._confirmed_through < self._through:
+            self._ledger.delivered(self._agent, self._through)
+            self._confirmed_through = self._through
+
+    def _confirm_soon(self) -> None:
+        if not self._confirm_set:
+            self._confirm_set = True
+            self._tell_at(self._clock() + CONFIRM_AFTER_MS, Confirm())
 
     def _initiate(self, transport: AgentTransport, items: Sequence[Outgoing]) -> list[Inbound]:
         """Send initiations; what can never be carried out goes back to its instance as an event."""
@@ -190,11 +229,11 @@ class AgentGatewayActor(pykka.ThreadingActor):
         longest = min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** min(self._failures, 20))
         pause_ms = round(longest * random.uniform(0.5, 1.0))  # noqa: S311  spreads retries, guards nothing
         _log.warning("agent not reached", agent=self._agent, error=str(error), pause_ms=pause_ms)
-        self._wake_at(self._clock() + pause_ms)
+        self._tell_at(self._clock() + pause_ms, Wake())
 
     def snapshot(self) -> dict[str, Any]:
         """What a person needs to see of this gateway."""
-        waiting = self._ledger.outgoing(self._agent, limit=1)
+        waiting = self._ledger.outgoing(self._agent, after=self._through, limit=1)
         return {
             "actor": f"gateway-{self._agent}",
             "delivered": self._delivered,

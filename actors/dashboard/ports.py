@@ -21,6 +21,11 @@ class AgentTransport(Protocol):
     All calls may be repeated: agents take the same order twice as one.
     """
 
+    @property
+    def recognises_repeats(self) -> bool:
+        """Whether that holds for initiations too; agents that are not ours may run them again."""
+        ...
+
     def provision(self, jobs: ProvisionedJobs) -> None:
         """Give the agent the jobs of a plan, in place of those that it had; raises ``AgentRefused``."""
         ...

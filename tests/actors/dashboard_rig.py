@@ -32,6 +32,8 @@ OPERATOR = Origin(by="olga", source="10.0.0.7", reason="test")
 class MemoryAgent:
     """Takes orders into lists; can be out of reach, or refuse."""
 
+    recognises_repeats = True
+
     def __init__(self) -> None:
         self.reachable = True
         self.refuses: set[str] = set()

@@ -55,6 +55,8 @@ class Clock:
 class QuietAgent:
     """An agent that accepts everything and has written what it is told."""
 
+    recognises_repeats = True
+
     def __init__(self) -> None:
         self.written: dict[tuple[str, str], bytes] = {}
         self.reachable = True

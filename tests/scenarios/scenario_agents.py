@@ -47,6 +47,8 @@ class Orders:
 class StandInAgent:
     """Stands in for one agent; the way to it may be cut, and it may refuse jobs."""
 
+    recognises_repeats = True
+
     def __init__(self, name: str, orders: Orders) -> None:
         self.name = name
         self.reachable = True

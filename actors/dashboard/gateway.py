@@ -106,15 +106,15 @@ class AgentGatewayActor(pykka.ThreadingActor):
         try:
             if not self._confirm_set:
                 self._confirm()
-            full = True
-            while full:
+            while True:
                 # Before anything is read: what waits for an agent that may never come can be large.
                 transport = self._connect(self._agent)
                 if transport is None:
                     self._last_error = "the agent has not announced itself yet"
                     return
                 items = self._ledger.outgoing(self._agent, after=self._through, limit=BATCH)
-                full = len(items) == BATCH  # what is stored from now on wakes this gateway again
+                if not items:
+                    break
                 for kind, group in groupby(items, key=lambda item: item.kind):
                     self._deliver(transport, kind, list(group))
         except AgentUnreachable as error:

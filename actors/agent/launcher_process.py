@@ -245,6 +245,8 @@ class _Supervisor(NamedTuple):
     woken: int
     """Becomes readable when the marker is to be looked at again."""
     identity: Identity
+    altered: tuple[int, ...]
+    """Signals that are not dealt with as they are by default: commands must not inherit that."""
 
 
 def _supervise(channel: socket.socket, text: int) -> None:
@@ -259,7 +261,7 @@ def _supervise(channel: socket.socket, text: int) -> None:
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     pid = os.getpid()
     identity: Identity = {"pid": pid, "start_ticks": start_ticks(pid), "boot_id": boot_id()}
-    supervisor = _Supervisor(channel, woken, identity)
+    supervisor = _Supervisor(channel, woken, identity, _altered_signals())
     while True:
         with os.fdopen(text, "rb") as file:
             request: Request = json.load(file)
@@ -272,6 +274,11 @@ def _supervise(channel: socket.socket, text: int) -> None:
         if not fds:
             return
         text = fds[0]
+
+
+def _altered_signals() -> tuple[int, ...]:
+    """Asked once, since it is slow to set more than sixty signals for each command."""
+    return tuple(number for number in _RESETTABLE if signal.getsignal(number) != signal.SIG_DFL)
 
 
 def _run(order: Command, path: str, grace_ms: int, supervisor: _Supervisor) -> None:
@@ -289,7 +296,7 @@ def _run(order: Command, path: str, grace_ms: int, supervisor: _Supervisor) -> N
                 pid = os.fork()
                 if pid == 0:
                     claim = _Claim(path, temporary, marker, supervisor.identity, deadline)
-                    _become_command(order, claim, reporting.fileno())
+                    _become_command(order, claim, supervisor.altered, reporting.fileno())
         except OSError as problem:
             _tell(supervisor.channel, {"error": f"cannot prepare to start: {problem.strerror}"})
             _remove_quietly(temporary)
@@ -505,10 +512,10 @@ class _Claim(NamedTuple):
     deadline_monotonic_ms: int | None
 
 
-def _become_command(order: Command, claim: _Claim, report: int) -> NoReturn:
+def _become_command(order: Command, claim: _Claim, altered: tuple[int, ...], report: int) -> NoReturn:
     """Claim the marker and run the command in place of this process; never returns."""
     signal.set_wakeup_fd(-1)
-    for number in _RESETTABLE:
+    for number in altered:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
@@ -565,11 +572,19 @@ def _replace_this_process(order: Command) -> NoReturn:
         os.chdir(order["cwd"])
     for path, target in ((order["stdout"], 1), (order["stderr"], 2)):
         with _step(f"output file {path!r}"):
-            os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - pathlib is slow to import
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640), target)
+            os.dup2(_open_output(path), target)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with _step(f"cannot execute {order['argv'][0]!r}"):
         os.execvpe(order["argv"][0], order["argv"], order["env"])  # noqa: S606 - running commands is meant
+
+
+def _open_output(path: str) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    try:
+        return os.open(path, flags, 0o640)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120 - pathlib is slow to import
+        return os.open(path, flags, 0o640)
 
 
 @contextlib.contextmanager

@@ -132,6 +132,8 @@ def _asked_of_agent(work: Callable[[Agent], AnswerT]) -> Callable[[Agent], Answe
 class TransportOverNetwork:
     """The dashboard's way to one agent; its ``AgentTransport``."""
 
+    recognises_repeats = True
+
     def __init__(self, network: Network, station: Station, *, wire: bool) -> None:
         self._network = network
         self._station = station

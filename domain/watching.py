@@ -1,13 +1,14 @@
 """An instance as it is watched for what is worth telling: its state, and its alarms in their order.
 
-What is due by the instant of a fact is told before the fact itself, so what is told follows from the log
-alone, whether somebody was there to hear an alarm or not.
+What was due when something happened is told before it, so what is told follows from the log alone, whether
+somebody was there to hear an alarm or not. What is reported late rings nothing that came due only after it
+happened: the next report may say that it came in time.
 """
 
 import heapq
 from functools import lru_cache
 
-from .facts import InstanceEnded, InstanceStarted, JobCompleted, JobFailed, Recorded
+from .facts import InstanceEnded, InstanceStarted, JobCompleted, JobFailed, JobStarted, Recorded
 from .instance import InstanceState, evolve
 from .instants import Instant
 from .notifications import Alarm, Deadlines, Occasion, alarm_of, occasions, rung, timed_units
@@ -38,7 +39,7 @@ class Watch:
         unit = self._unit_of(recorded)
         # A job that has finished says itself whether it did so in time.
         finished = unit if isinstance(recorded.fact, JobCompleted | JobFailed) else None
-        found = self._rung(recorded.at, besides=finished)
+        found = self._rung(_due_through(recorded), besides=finished)
         self.state = after
         found.extend(occasions(before, recorded, after, self._deadlines))
         if unit is not None:
@@ -89,6 +90,26 @@ class Watch:
     def _stands(self, due: tuple[Instant, int]) -> bool:
         alarm = self._alarms.get(due[1])
         return alarm is not None and alarm.at == due[0]
+
+
+def _due_through(recorded: Recorded) -> Instant:
+    """Up to when it is certain what came due before a fact: for a report, until what it tells of happened.
+
+    What follows from a report, or from anything else that waited in the inbox, shows nothing more.
+    """
+    match recorded.fact:
+        case (
+            JobStarted(fired_at=int(at))
+            | JobCompleted(completed_at=int(at))
+            | JobFailed(completed_at=int(at))
+        ):
+            return min(at, recorded.at)
+        case JobCompleted(fired_at=int(at)) | JobFailed(fired_at=int(at)):
+            return min(at, recorded.at)
+        case InstanceEnded():
+            return recorded.at
+        case _:
+            return recorded.at if recorded.cause.position is None else 0
 
 
 @lru_cache(maxsize=256)

@@ -118,7 +118,9 @@ class Night:
     def tell(self, command: Command, *, after: int = 0) -> list[Notification]:
         """What a command, so many minutes later, gives occasion to tell."""
         self.now += after * MINUTE
-        step = advance(self.state, command, at=self.now, cause=Cause(command="x"))
+        heard = isinstance(command, ReportEvent)
+        cause = Cause(position=len(self.log)) if heard else Cause(command="x")
+        step = advance(self.state, command, at=self.now, cause=cause)
         assert isinstance(step, Step), step
         self.state = step.state
         self.log += step.facts
@@ -393,6 +395,16 @@ def test_a_file_that_is_overdue_when_the_instance_ends_is_told_of() -> None:
 def test_anything_that_happens_later_in_the_instance_shows_that_a_file_is_overdue() -> None:
     night = Night()
     assert kinds(night.tell(submit("load"), after=61)) == [OVERDUE]
+
+
+def test_a_late_report_of_another_job_does_not_say_that_a_file_has_not_come() -> None:
+    night = Night()
+    night.tell(submit("load"), after=5)
+    ended = night.report("load", after=90, number=1, successful=True, fired_at=EIGHT + 6 * MINUTE)
+    assert kinds(ended) == [COMPLETE], "the report of the file may be the next of those that waited"
+    assert night.watch.next_at == EIGHT + 60 * MINUTE, "the clock still has to ask"
+    came = night.report("prices", successful=True, fired_at=EIGHT + 59 * MINUTE)
+    assert OVERDUE not in kinds(came)
 
 
 def test_a_file_that_has_come_and_is_reset_is_not_overdue_any_more() -> None:

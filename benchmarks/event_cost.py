@@ -11,10 +11,10 @@ from jobledger.domain.messages import ProcessEvent
 from jobledger.domain.plan import CommandJob, Context, Dependency, Grouping, JobPlan, ListedJob
 from jobledger.domain.topology import Topology
 from jobledger.domain.validation import validate
-from report import show
+from report import amount, show
 
 INSTANCE = UUID(int=1)
-EVENTS = 10_000
+EVENTS = amount(10_000, 100)
 
 
 def chains(jobs: int) -> JobPlan:

@@ -5,10 +5,10 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
-from report import fdatasync_per_second, median, percentile, show
+from report import amount, fdatasync_per_second, median, percentile, show
 from rig import bundle, command, running
 
-LENGTH = 200
+LENGTH = amount(200, 10)
 PLAIN = {"name": "LC_ALL", "defaultValue": "C"}
 """The shell's reading of its locale is no part of a hop."""
 

@@ -10,11 +10,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from report import fdatasync_per_second, percentile, show
+from report import amount, fdatasync_per_second, percentile, show
 from rig import bundle, command, running
 
 CLIENTS = 64
-SECONDS = 5.0
+SECONDS = amount(50, 3) / 10
 
 
 def request(instance: str, number: int, count: int, size: int) -> bytes:
@@ -100,7 +100,7 @@ def measure(url: str, instance: str, size: int) -> tuple[float, float]:
     """Events a second, and the 99th percentile of a request in milliseconds."""
     port = url.rpartition(":")[2]
     output = subprocess.run(
-        [sys.executable, __file__, "--client", port, instance, "0", str(CLIENTS), str(size)],
+        [sys.executable, __file__, *sys.argv[1:], "--client", port, instance, "0", str(CLIENTS), str(size)],
         stdout=subprocess.PIPE,
         check=True,
     ).stdout
@@ -111,7 +111,7 @@ def measure(url: str, instance: str, size: int) -> tuple[float, float]:
 def main() -> None:
     """Against one dashboard whose instance hears every event."""
     if "--client" in sys.argv:
-        port, instance, *numbers = sys.argv[2:]
+        port, instance, *numbers = sys.argv[sys.argv.index("--client") + 1 :]
         first, number, size = (int(each) for each in numbers)
         print(json.dumps(clients(int(port), instance, first, number, size)))
         return

@@ -9,10 +9,10 @@ from jobledger.domain.lock_group import LockGroup, replay_locks
 from jobledger.domain.lock_snapshots import freeze_locks, thaw_locks
 from jobledger.domain.locks import LockStep, define, let_go, request
 from jobledger.domain.plan import Lock
-from report import show
+from report import amount, show
 
 SIZES = (10, 1_000, 10_000)
-TURNS, ROUNDS = 300, 10
+TURNS, ROUNDS = amount(300, 5), amount(10, 1)
 CAUSE = Cause(position=1)
 
 

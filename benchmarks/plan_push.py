@@ -39,13 +39,13 @@ from jobledger.http.dashboard.services import Services
 from jobledger.http.serving import HttpServer
 from jobledger.http.wire.bundle_writing import new_documents
 from jobledger.http.wire.bundles import pack, read_zip
-from report import show
+from report import amount, show
 
-JOBS = 10_000
+JOBS = amount(10_000, 1_000)
 JOBS_IN_A_CONTEXT = 100
 AGENTS = 10
 FLOOR_SECONDS = 2
-ROUNDS = 3
+ROUNDS = amount(3, 1)
 BODY_LIMIT_BYTES = 64 * 1024 * 1024
 WHO = Origin(by="benchmark")
 

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +17,14 @@ import structlog
 structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
+SMALL = "--small" in sys.argv
+"""Only to see that the benchmark runs; its figures mean nothing then."""
+
+
+def amount(measured: int, small: int) -> int:
+    """How much to do for a figure that means something, or with ``--small`` for any figure."""
+    return small if SMALL else measured
+
 
 def percentile(values: Sequence[float], share: float) -> float:
     """The value below which that share of the values lies."""
@@ -23,7 +32,7 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def fdatasync_per_second(seconds: float = 1.0) -> float:
+def fdatasync_per_second(seconds: float = amount(10, 1) / 10) -> float:
     """Appended 4 KiB blocks a second, each with its own ``fdatasync``."""
     block = b"x" * 4096
     with tempfile.NamedTemporaryFile(dir=Path.cwd()) as file:
@@ -41,6 +50,18 @@ def spawns_per_second(number: int = 400) -> float:
     for _ in range(number):
         os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0)
     return number / (time.perf_counter() - began)
+
+
+def bare_python(number: int = 5) -> tuple[float, float]:
+    """Seconds until a Python that does nothing has said so, and its MB: what no server in Python is below."""
+    seconds, megabytes = [], 0.0
+    script = "print(open('/proc/self/statm').read().split()[1], flush=True)"
+    for _ in range(number):
+        began = time.perf_counter()
+        told = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=True).stdout
+        seconds.append(time.perf_counter() - began)
+        megabytes = int(told) * os.sysconf("SC_PAGE_SIZE") / 1024**2
+    return statistics.median(seconds), megabytes
 
 
 def show(title: str, figures: dict[str, Any]) -> None:

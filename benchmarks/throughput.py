@@ -4,11 +4,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from report import show, spawns_per_second
+from report import amount, show, spawns_per_second
 from rig import Rig, bundle, command, running
 
 
-def fan(rig: Rig, width: int = 200) -> float:
+def fan(rig: Rig, width: int = amount(200, 10)) -> float:
     """Jobs a second through one wide instance."""
     middle = [f"m{n}" for n in range(width)]
     jobs = [command(name, "true") for name in ["first", *middle, "last"]]
@@ -20,7 +20,7 @@ def fan(rig: Rig, width: int = 200) -> float:
     return (width + 2) / (time.perf_counter() - began)
 
 
-def diamonds(rig: Rig, number: int = 100) -> float:
+def diamonds(rig: Rig, number: int = amount(100, 5)) -> float:
     """Jobs a second through many small instances at once."""
     middle = [f"m{n}" for n in range(8)]
     jobs = [command(name, "true") for name in ["first", *middle, "last"]]

@@ -1,5 +1,6 @@
 """Every shell command in the README is run, in order, against real servers."""
 
+import json
 import os
 import re
 import signal
@@ -95,8 +96,31 @@ def test_every_link_of_the_documents_leads_somewhere() -> None:
                 assert (document.parent / target).exists(), f"{document.relative_to(ROOT)} links to {target}"
 
 
-def test_every_benchmark_that_the_readme_names_is_there() -> None:
-    named = re.findall(r"`python (benchmarks/\w+\.py)`", README)
-    assert named
-    for path in named:
-        assert (ROOT / path).is_file(), path
+NAMED_BENCHMARKS = re.findall(r"`python (benchmarks/\w+\.py)`", README)
+
+
+def test_the_readme_names_benchmarks() -> None:
+    assert len(NAMED_BENCHMARKS) == README.count("`python ")
+    assert NAMED_BENCHMARKS
+
+
+@pytest.mark.parametrize("path", NAMED_BENCHMARKS)
+def test_every_benchmark_that_the_readme_names_runs_and_prints_its_figures(path: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / path), "--small", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    name, *figures = json.loads(done.stdout).items()
+    assert name == ("benchmark", path.removeprefix("benchmarks/").removesuffix(".py").replace("_", " "))
+    floors = [figure for figure, _value in figures if "floor" in figure or "at most" in figure]
+    assert floors, "no figure stands beside its floor"
+    assert [figure for figure, _value in figures if " / " in figure], (
+        "no figure stands in relation"
+    )
+    assert all(isinstance(value, int | float) and value >= 0 for _figure, value in figures), figures
+    assert all(value > 0 for figure, value in figures if figure in floors), figures

@@ -43,7 +43,7 @@ def hear(decision: Decision, event: ProcessEvent) -> None:
     if event_id in state.seen:
         # Said without the id: it is remembered already, with the fact that first heard it.
         decision.record(EventIgnored(reason="duplicate", job=identifier))
-    elif state.ended:
+    elif state.ended and not (units and event.outcome is Outcome.FIRE_SKIPPED):
         decision.record(EventIgnored(reason="instance ended", job=identifier, event_id=event_id))
     elif state.prepared:
         decision.record(EventIgnored(reason="instance prepared", job=identifier, event_id=event_id))

@@ -8,6 +8,7 @@ import msgspec
 import urllib3
 
 from ..actors.dashboard.ports import AgentRefused, AgentUnreachable
+from ..domain.instants import Instant
 from ..domain.messages import Initiation, ProvisionedJobs, PublishedInstance
 from ..domain.plan import JobPlan
 from .wire.initiations import encode_initiation
@@ -74,9 +75,12 @@ class HttpAgentTransport:
         """Let schedules and file watchers fire for an instance."""
         self._must("PUT", "/rest/contextInstance/save", encode_instance(instance, plan))
 
-    def remove(self, instance_id: str) -> None:
-        """Let nothing fire for an instance any more."""
-        self._may_be_gone("DELETE", f"/rest/contextInstance/remove?correlationId={quote(instance_id)}")
+    def remove(self, instance_id: str, ended_at: Instant) -> None:
+        """Let nothing fire any more for an instance that has ended."""
+        instance = quote(instance_id)
+        self._may_be_gone(
+            "DELETE", f"/rest/contextInstance/remove?correlationId={instance}&endedAt={ended_at}"
+        )
 
     def initiate(self, initiations: Sequence[Initiation]) -> list[str | None]:
         """Have jobs run; for each, ``None`` or why the agent refuses it."""

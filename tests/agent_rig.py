@@ -173,6 +173,7 @@ class StandInDashboard:
         self.requests: list[tuple[str, str, dict[str, str]]] = []
         self.status_of: Callable[[dict[str, Any]], int] = lambda _event: 200
         self.busy: Callable[[], bool] = lambda: False
+        self.away = False
         self.instances: dict[str, Any] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -194,6 +195,8 @@ class StandInDashboard:
                 self.condition.notify_all()
 
     def _answer(self, method: str, path: str, body: bytes) -> tuple[int, object]:
+        if self.away:
+            return 503, {"detail": "away"}
         if path.startswith("/rest/jobContext/getByAgentName"):
             return 200, self.instances
         if path.startswith("/api/v1/") and not self.takes_lists:

@@ -8,6 +8,7 @@ import msgspec
 import pykka
 import structlog
 
+from ...domain.instants import Instant
 from ...domain.messages import Initiation, ProvisionedJobs, PublishedInstance
 from ...storage.segment_log import SegmentLog
 from ..timers import Clock
@@ -34,7 +35,7 @@ from .registration import ReadRegistration, RegistrationActor
 from .reports import Reports
 from .retirement import ReadRetirement, RetirementActor
 from .run_reports import RunReporter
-from .schedules import ReadSchedules, Refresh, Release, SchedulesActor
+from .schedules import Disarm, ReadSchedules, Refresh, Release, Retime, SchedulesActor
 from .seal import Seal
 from .slots import Slots
 from .telling import tell_if_alive
@@ -289,28 +290,41 @@ class Agent:
     def provision(self, provisioned: Sequence[ProvisionedJobs]) -> list[str]:
         """Replace the jobs of these plans, all or none; what is wrong with them, if anything.
 
-        Raises ``OSError`` when it could not be made durable.
+        Raises as ``remove`` does when it could not be made durable.
         """
         problems = [problem for plan in provisioned for problem in self._acceptance.of_jobs(plan)]
         if not problems:
+            self._ask_schedules(Retime(tuple(provisioned)))
             self._provision.replace(provisioned)
         return problems
 
     def withdraw(self, plan: str) -> None:
-        """Forget a plan's jobs; raises ``OSError``."""
+        """Forget a plan's jobs; what was due of them has been told of then. Raises as ``remove`` does."""
+        self._ask_schedules(Retime((ProvisionedJobs(plan=plan, jobs=()),)))
         self._provision.remove(plan)
 
     def publish(self, instances: Sequence[PublishedInstance]) -> None:
         """Let schedules and file watchers fire for these instances; raises ``OSError``."""
         self._instances.save([self._acceptance.of_instance(each) for each in instances])
 
-    def remove(self, instance_id: str) -> None:
-        """Let nothing fire for an instance any more; raises ``OSError``."""
-        self._instances.remove(instance_id)
+    def remove(self, instance_id: str, *, ended_at: Instant | None = None) -> None:
+        """Let nothing fire for an instance any more; what was due until it ended has been told of then.
+
+        Raises ``LogUnavailable`` and ``OSError``, and then it may still be armed.
+        """
+        self._ask_schedules(Disarm((instance_id,), ended_at))
 
     def remove_all(self) -> None:
-        """Let nothing fire any more; raises ``OSError``."""
-        self._instances.remove_all()
+        """Let nothing fire any more; as ``remove``."""
+        self._ask_schedules(Disarm(tuple(each.instance_id for each in self._instances.kept())))
+
+    def _ask_schedules(self, message: Disarm | Retime) -> None:
+        try:
+            error: Any = self._schedules.ask(message, timeout=_ASK_SECONDS)
+        except (pykka.ActorDeadError, pykka.Timeout) as gone:
+            raise TimeoutError("the schedules are busy, or begin anew") from gone
+        if error is not None:
+            raise error
 
     def kill(self, initiation_id: str, *, force: bool) -> bool:
         """End a run, or take it out of its queue; ``False`` if there is neither. Raises ``OSError``."""
@@ -368,7 +382,8 @@ class Agent:
         )
 
     def _take_instances(self, instances: Sequence[PublishedInstance], mark: int) -> None:
-        self._instances.replace_all([self._acceptance.of_instance(each) for each in instances], mark)
+        mine = [self._acceptance.of_instance(each) for each in instances]
+        self._instances.replace_all(mine, mark, self._clock())
         self._instances_known = True
         tell_if_alive(self._schedules, Release())
         tell_if_alive(self._file_watchers, ReleaseWatchers())

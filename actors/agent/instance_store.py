@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from ...domain.instants import Instant
 from ...domain.messages import PublishedInstance
 from ...storage.durable_files import OS_FILES, Files, read_whole, write_durably
 from .markers import safe_name
@@ -32,6 +33,7 @@ class InstanceStore:
         names = sorted(name for name in files.list_directory(directory) if name.endswith(_SUFFIX))
         found = [_read(directory / name, files) for name in names]
         self._instances = {each.instance_id: each for each in found if each is not None}
+        self._unlisted: dict[str, Instant] = {}
 
     def save(self, instances: Sequence[PublishedInstance]) -> None:
         """Arm these, or update them, durably. Raises ``OSError``, and then some of them may be armed."""
@@ -46,23 +48,17 @@ class InstanceStore:
             self._remove(instance_id)
         self._on_change()
 
-    def remove_all(self) -> None:
-        """Disarm all, durably. Raises ``OSError``, and then some of them may be disarmed."""
-        with self._lock:
-            for instance_id in list(self._instances):
-                self._remove(instance_id)
-        self._on_change()
-
     def mark(self) -> int:
         """A point in time, to be given to ``replace_all``."""
         with self._lock:
             self._changed = {}
             return self._changes
 
-    def replace_all(self, instances: Sequence[PublishedInstance], mark: int) -> None:
+    def replace_all(self, instances: Sequence[PublishedInstance], mark: int, now: Instant) -> None:
         """Arm these and no others, except for what has been armed or disarmed since the mark.
 
-        The list was made by someone who may not have known of that. Raises ``OSError``.
+        The list was made by someone who may not have known of that. What is not in it is disarmed, and kept
+        as unlisted until it is removed: only then is known when it ended. Raises ``OSError``.
         """
         with self._lock:
             changed, self._changed = self._changed or {}, None
@@ -70,7 +66,7 @@ class InstanceStore:
             wanted = {each.instance_id: each for each in instances}
             for instance_id in list(self._instances):
                 if instance_id not in wanted and instance_id not in late:
-                    self._remove(instance_id)
+                    self._unlisted.setdefault(instance_id, now)
             for instance_id, instance in wanted.items():
                 if instance_id not in late:
                     self._save(instance)
@@ -78,19 +74,29 @@ class InstanceStore:
 
     def find(self, instance_id: str) -> PublishedInstance | None:
         """An armed instance."""
-        return self._instances.get(instance_id)
+        return None if instance_id in self._unlisted else self._instances.get(instance_id)
 
     def all(self) -> list[PublishedInstance]:
         """Every armed instance."""
+        with self._lock:
+            return [each for each in self._instances.values() if each.instance_id not in self._unlisted]
+
+    def unlisted(self) -> dict[str, Instant]:
+        """The ids of those that are unlisted, with when that was learned."""
+        with self._lock:
+            return dict(self._unlisted)
+
+    def kept(self) -> list[PublishedInstance]:
+        """Every instance, armed or unlisted."""
         with self._lock:
             return list(self._instances.values())
 
     def _save(self, instance: PublishedInstance) -> None:
         self._note(instance.instance_id)
-        if self._instances.get(instance.instance_id) == instance:
-            return
-        write_durably(self._path(instance.instance_id), msgspec.json.encode(instance), self._files)
-        self._instances[instance.instance_id] = instance
+        if self._instances.get(instance.instance_id) != instance:
+            write_durably(self._path(instance.instance_id), msgspec.json.encode(instance), self._files)
+            self._instances[instance.instance_id] = instance
+        self._unlisted.pop(instance.instance_id, None)
 
     def _remove(self, instance_id: str) -> None:
         self._note(instance_id)
@@ -102,6 +108,7 @@ class InstanceStore:
             _log.warning("file of an armed instance was gone", instance=instance_id)
         self._files.fsync_directory(self._directory)
         del self._instances[instance_id]
+        self._unlisted.pop(instance_id, None)
 
     def _note(self, instance_id: str) -> None:
         self._changes += 1

@@ -89,6 +89,8 @@ class RegistrationActor(pykka.ThreadingActor):
         else:
             if self._heard_at is None or self._last_error is not None:
                 _log.info("announced", url=announcement.url)
+                if self._questions:
+                    self.actor_ref.tell(Ask())  # it is there again: schedules wait for the answer
             self._last_error = None
             self._heard_at = begun
             self._on_heard()
@@ -96,6 +98,8 @@ class RegistrationActor(pykka.ThreadingActor):
         self._tell_at("heartbeat", min(begun, self._clock()) + self._heartbeat_ms, Beat())
 
     def _ask(self) -> None:
+        if self._answered:
+            return
         mark = self._begin_asking()
         try:
             instances = self._client.active_instances(self._announcement().name)

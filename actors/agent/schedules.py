@@ -1,14 +1,14 @@
 """Fires the schedule jobs of armed plan instances, and accounts for every fire that was due."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeGuard
 from zoneinfo import ZoneInfo
 
 import msgspec
 import structlog
 
 from ...domain.instants import Instant
-from ...domain.messages import Outcome, ProcessEvent, PublishedInstance
+from ...domain.messages import Outcome, ProcessEvent, ProvisionedJobs, PublishedInstance
 from ...domain.plan import ScheduleJob, StartupControl
 from ...storage.segment_log import SegmentLogError
 from ..pool import ActorPool, PooledActor
@@ -17,7 +17,7 @@ from .backoff import pause_ms
 from .fire_marks import FireMarks, MarkKey, fire_id
 from .instance_store import InstanceStore
 from .ports import Alarms
-from .provision_store import ProvisionStore
+from .provision_store import AgentJob, ProvisionStore
 from .reports import Reports
 from .telling import telling
 from .triggers import Fired, InBlackout, Missed, Timetable, Verdict
@@ -25,6 +25,8 @@ from .triggers import Fired, InBlackout, Missed, Timetable, Verdict
 _log = structlog.get_logger(__name__)
 
 _CLOCK_WAS_WRONG_MS = 24 * 3_600_000
+_REMOVAL_COMES_MS = 10 * 60_000
+"""For so long the removal of an instance that is not listed any more is waited for: it says when it ended."""
 
 
 class Refresh(msgspec.Struct, frozen=True):
@@ -37,6 +39,26 @@ class Release(msgspec.Struct, frozen=True):
 
 class Tick(msgspec.Struct, frozen=True):
     """Something is due, or to be tried again."""
+
+
+class Disarm(msgspec.Struct, frozen=True):
+    """Tell what was due for these instances and did not happen, then forget them.
+
+    Answers why that could not be done, or ``None`` when it is: then everything is on disk.
+    """
+
+    instance_ids: tuple[str, ...]
+    ended_at: Instant | None = None
+    """When they ended; ``None``: nobody knows, so now."""
+
+
+class Retime(msgspec.Struct, frozen=True):
+    """The jobs of these plans are about to be replaced: account for what was due by the timetables of before.
+
+    Answers as ``Disarm`` does.
+    """
+
+    provisioned: tuple[ProvisionedJobs, ...]
 
 
 class ReadSchedules(msgspec.Struct, frozen=True):
@@ -90,7 +112,9 @@ class SchedulesActor(PooledActor):
         self._fired = 0
         self._last_error: str | None = None
 
-    def on_receive(self, message: Refresh | Release | Tick | ReadSchedules) -> object:
+    def on_receive(
+        self, message: Refresh | Release | Tick | Disarm | Retime | ReadSchedules
+    ) -> dict[str, Any] | Exception | None:
         """Look what is due; or describe."""
         match message:
             case Refresh():
@@ -100,6 +124,12 @@ class SchedulesActor(PooledActor):
                 self._refresh()
             case Tick():
                 self._look()
+            case Disarm(instance_ids=ids, ended_at=ended_at):
+                return self._attempt(
+                    lambda now: self._disarm(ids, now if ended_at is None else ended_at, now)
+                )
+            case Retime(provisioned=provisioned):
+                return self._attempt(lambda now: self._retime(provisioned, now))
             case ReadSchedules():
                 return self.snapshot()
         return None
@@ -115,40 +145,36 @@ class SchedulesActor(PooledActor):
             return
         before, self._entries = self._entries, {}
         now = self._clock()
-        for instance, job in self._armed_jobs():
+        for instance, job in self._jobs_of(self._instances.all()):
             key = MarkKey(instance.instance_id, job.identifier)
             known = before.get(key)
             if known is not None and known.job == job and known.instance == instance:
                 self._entries[key] = known
                 continue
-            entry = _Entry(instance, job, Timetable(job.trigger, self._zone))
-            self._entries[key] = entry
-            self._count_from(key, entry, known, now)
+            self._entries[key] = self._entry(key, instance, job, now)
         self._look()
 
-    def _armed_jobs(self) -> Iterator[tuple[PublishedInstance, ScheduleJob]]:
-        for instance in self._instances.all():
+    def _jobs_of(
+        self, instances: Iterable[PublishedInstance]
+    ) -> Iterator[tuple[PublishedInstance, ScheduleJob]]:
+        for instance in instances:
             mine = set(instance.jobs)
             for job in self._provision.jobs(instance.plan):
-                if (
-                    isinstance(job, ScheduleJob)
-                    and job.startup is StartupControl.AUTOMATIC
-                    and job.identifier in mine
-                ):
+                if _fires(job) and job.identifier in mine:
                     yield instance, job
 
-    def _count_from(self, key: MarkKey, entry: _Entry, known: _Entry | None, now: Instant) -> None:
-        """Fires count since the instance's start, the last one accounted for, or a new timetable."""
+    def _entry(self, key: MarkKey, instance: PublishedInstance, job: ScheduleJob, now: Instant) -> _Entry:
+        """Fires count since the instance's start, or the last one that was accounted for."""
         mark = self._marks.find(key)
         if mark is None:
-            started = entry.instance.started_at
+            started = instance.started_at
             self._marks.advance(key, started - 1 if 0 < started <= now else now)
         elif mark > now + _CLOCK_WAS_WRONG_MS:
             _log.warning("fires were accounted for in the future", job=key.job, mark=mark, now=now)
             self._marks.set_back(key, now)
-        elif known is not None and known.job.trigger != entry.job.trigger:
-            self._marks.advance(key, now)
+        entry = _Entry(instance, job, Timetable(job.trigger, self._zone))
         entry.next_due = entry.timetable.next_due(self._mark(key))
+        return entry
 
     def _mark(self, key: MarkKey) -> Instant:
         return self._marks.find(key) or 0
@@ -156,32 +182,49 @@ class SchedulesActor(PooledActor):
     # -- what is due -----------------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        now = self._clock()
+        if self._attempt(self._fire) is None:
+            due = [*self._due(), *(at + _REMOVAL_COMES_MS for at in self._instances.unlisted().values())]
+            if due:
+                self._wake_at(min(due))
+
+    def _due(self) -> list[Instant]:
+        return [entry.next_due for entry in self._entries.values() if entry.next_due is not None]
+
+    def _fire(self, now: Instant) -> None:
         if not self._unwritten:
             for key, entry in self._entries.items():
                 if entry.next_due is not None and entry.next_due <= now:
                     self._account(key, entry, now)
+        self._write(now)
+        for instance_id, unlisted_at in self._instances.unlisted().items():
+            if unlisted_at + _REMOVAL_COMES_MS <= now:
+                self._disarm((instance_id,), unlisted_at, now)
+
+    def _attempt(self, work: Callable[[Instant], None]) -> Exception | None:
+        """What the disk does not take is kept and tried again, soon."""
+        now = self._clock()
         try:
-            self._write(now)
+            work(now)
         except (SegmentLogError, OSError) as error:
             self._failures += 1
             self._last_error = str(error)
             _log.warning("fires not written", count=len(self._unwritten), error=str(error))
             self._wake_at(now + pause_ms(self._failures))
-            return
+            return error
         self._failures = 0
         self._last_error = None
-        due = [entry.next_due for entry in self._entries.values() if entry.next_due is not None]
-        if due:
-            self._wake_at(min(due))
+        return None
 
     def _account(self, key: MarkKey, entry: _Entry, now: Instant) -> None:
-        for verdict in entry.timetable.account(self._mark(key), now):
+        self._tell(key, entry, entry.timetable.account(self._mark(key), now))
+        entry.next_due = entry.timetable.next_due(max(self._mark(key), now))
+
+    def _tell(self, key: MarkKey, entry: _Entry, verdicts: Sequence[Verdict]) -> None:
+        for verdict in verdicts:
             event = self._event(key, entry, verdict)
             if event is not None:
                 self._unwritten.append(event)
             self._marks.advance(key, verdict.due)
-        entry.next_due = entry.timetable.next_due(max(self._mark(key), now))
 
     def _write(self, now: Instant) -> None:
         """The events first: a mark without its event would be a fire lost."""
@@ -189,8 +232,46 @@ class SchedulesActor(PooledActor):
             self._reports.write(self._unwritten)
             self._fired += len(self._unwritten)
             self._unwritten = []
-        armed = {key.instance_id for key in self._entries}
+        armed = {each.instance_id for each in self._instances.kept()}
         self._marks.write(armed, now, self._reports.last_position)
+
+    # -- what changes ----------------------------------------------------------------------------------------
+
+    def _disarm(self, instance_ids: Sequence[str], ended_at: Instant, now: Instant) -> None:
+        """What was due is told before an instance is forgotten: killed between, it is tried again."""
+        ids = set(instance_ids)
+        leaving = [each for each in self._instances.kept() if each.instance_id in ids]
+        for instance, job in self._jobs_of(leaving):
+            key = MarkKey(instance.instance_id, job.identifier)
+            entry = self._entries.get(key) or self._entry(key, instance, job, now)
+            self._tell(key, entry, entry.timetable.left_over(self._mark(key), min(ended_at, now)))
+        self._write(now)
+        for instance_id in instance_ids:
+            self._instances.remove(instance_id)
+        self._entries = {key: entry for key, entry in self._entries.items() if key.instance_id not in ids}
+
+    def _retime(self, provisioned: Sequence[ProvisionedJobs], now: Instant) -> None:
+        """What a timetable said until now is told; what takes its place counts from now."""
+        for given in provisioned:
+            held = [job for job in self._provision.jobs(given.plan) if _fires(job)]
+            after = {job.identifier: job.trigger for job in given.jobs if _fires(job)}
+            new = after.keys() - {job.identifier for job in held}
+            instances = [each for each in self._instances.kept() if each.plan == given.plan]
+            for instance, job in self._jobs_of(instances):
+                if after.get(job.identifier) != job.trigger:
+                    key = MarkKey(instance.instance_id, job.identifier)
+                    self._account(key, self._entries.get(key) or self._entry(key, instance, job, now), now)
+                    self._marks.advance(key, now)
+            self._count_anew(
+                {MarkKey(each.instance_id, job) for each in instances for job in each.jobs if job in new}, now
+            )
+        self._write(now)
+
+    def _count_anew(self, keys: Iterable[MarkKey], now: Instant) -> None:
+        """A timetable that was away said nothing meanwhile; one that is new counts from the start."""
+        for key in keys:
+            if self._marks.find(key) is not None:
+                self._marks.advance(key, now)
 
     def _wake_at(self, at: Instant) -> None:
         self._alarms.set("schedules", at, telling(self.actor_ref, Tick()))
@@ -230,17 +311,21 @@ class SchedulesActor(PooledActor):
 
     def snapshot(self) -> dict[str, Any]:
         """What a person needs to see of the schedules."""
-        due = [entry.next_due for entry in self._entries.values() if entry.next_due is not None]
         return {
             "actor": "schedules",
             "mailbox": self.mailbox_depth,
             "released": self._released,
             "armed": len(self._entries),
-            "next_due": min(due, default=None),
+            "next_due": min(self._due(), default=None),
             "fired": self._fired,
             "unwritten": len(self._unwritten),
             "last_error": self._last_error,
         }
+
+
+def _fires(job: AgentJob) -> TypeGuard[ScheduleJob]:
+    """Whether a clock starts it."""
+    return isinstance(job, ScheduleJob) and job.startup is StartupControl.AUTOMATIC
 
 
 def _skipped(event: ProcessEvent, reason: str) -> ProcessEvent:

@@ -15,6 +15,8 @@ ON_TIME_MS = 5_000
 """A fire that is handled so soon after it was due has not been missed."""
 
 _MOST_COUNTED = 1_000
+_TOO_LATE = "missed: the agent was not there, or the host was asleep, and it was too late to make up for it"
+_ENDED = "missed: the agent was not there, or the host was asleep, and the instance has ended since"
 
 
 class Fired(msgspec.Struct, frozen=True):
@@ -70,10 +72,14 @@ class Timetable:
         late = self.cron.previous_fire(on_time_from + 1, self.zone)
         if late is not None and late > after:
             recovered = not on_time and self._recoverable(late, now)
-            verdicts += self._missed(after, late - 1 if recovered else late)
+            verdicts += self._missed(after, late - 1 if recovered else late, _TOO_LATE)
             if recovered:
                 on_time.append(late)
         return verdicts + [self._judge(due) for due in on_time]
+
+    def left_over(self, after: Instant, until: Instant) -> list[Missed]:
+        """What was due behind one instant and up to the end of the instance, and never will happen."""
+        return self._missed(after, until, _ENDED)
 
     def _recoverable(self, due: Instant, now: Instant) -> bool:
         return self.trigger.persistent_recovery and now - due <= self.trigger.recovery_tolerance_ms
@@ -82,19 +88,18 @@ class Timetable:
         reason = self.blackout.reason(due)
         return Fired(due) if reason is None else InBlackout(due, reason)
 
-    def _missed(self, after: Instant, until: Instant) -> list[Verdict]:
-        if self.cron is None:
+    def _missed(self, after: Instant, until: Instant, why: str) -> list[Missed]:
+        if self.cron is None or until <= after:
             return []
         missed = list(islice(self.cron.fires_between(after, until, self.zone), _MOST_COUNTED + 1))
         if not missed:
             return []
         last = missed[-1] if len(missed) <= _MOST_COUNTED else self.cron.previous_fire(until + 1, self.zone)
         last = missed[-1] if last is None else last
-        return [Missed(last, _told(missed, last))]
+        return [Missed(last, _told(missed, last, why))]
 
 
-def _told(missed: list[Instant], last: Instant) -> str:
-    why = "missed: the agent was not there, or the host was asleep, and it was too late to make up for it"
+def _told(missed: list[Instant], last: Instant, why: str) -> str:
     if len(missed) == 1:
         return f"due at {rfc3339(last)}, {why}"
     count = f"more than {_MOST_COUNTED}" if len(missed) > _MOST_COUNTED else str(len(missed))

@@ -217,7 +217,7 @@ class AgentGatewayActor(pykka.ThreadingActor):
             case "publish", _:
                 transport.publish(*self._orders.publication(recorded.originator_id, self._agent))
             case "remove", _:
-                transport.remove(str(recorded.originator_id))
+                transport.remove(str(recorded.originator_id), recorded.at)
             case "kill", KillRequested(initiation=number, pid=pid, force=force):
                 transport.kill(f"{recorded.originator_id}-{number}", pid, force=force)
             case _:

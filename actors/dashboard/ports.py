@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from ...domain.instants import Instant
 from ...domain.messages import Initiation, ProvisionedJobs, PublishedInstance
 from ...domain.plan import JobPlan
 
@@ -38,8 +39,8 @@ class AgentTransport(Protocol):
         """Let schedules and file watchers fire for an instance of a plan; raises ``AgentRefused``."""
         ...
 
-    def remove(self, instance_id: str) -> None:
-        """Let nothing fire for an instance any more."""
+    def remove(self, instance_id: str, ended_at: Instant) -> None:
+        """Let nothing fire any more for an instance that has ended."""
         ...
 
     def initiate(self, initiations: Sequence[Initiation]) -> list[str | None]:

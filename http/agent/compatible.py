@@ -10,7 +10,9 @@ from ..wire.initiations import decode_initiation
 from ..wire.instances import decode_instance
 from ..wire.provision import decode_provision
 from .errors import Refusal, bad_wire
-from .requests import BodyReader, flag
+from .requests import BodyReader, flag, whole_number
+
+_LATEST = 2**53
 
 
 class SchedulerJobInitiation:
@@ -95,11 +97,12 @@ class ContextInstanceRemove:
         self._agent = agent
 
     def on_delete(self, req: falcon.Request, _resp: falcon.Response) -> None:
-        """Nothing fires for it any more."""
+        """Nothing fires for it any more; a dashboard of ours says when it ended, as ``endedAt``."""
         instance_id = req.get_param("correlationId")
         if not instance_id:
             raise Refusal(400, "give the instance's id as correlationId")
-        self._agent.remove(instance_id)
+        ended_at = whole_number(req, "endedAt", 0, _LATEST)
+        self._agent.remove(instance_id, ended_at=ended_at or None)
 
 
 class ContextInstanceRemoveAll:

@@ -39,6 +39,7 @@ class MemoryAgent:
         self.refuses: set[str] = set()
         self.told: list[str] = []
         self.initiations: list[Initiation] = []
+        self.removed: dict[str, int] = {}
         self._changed = threading.Condition()
 
     def _tell(self, what: str) -> None:
@@ -59,7 +60,8 @@ class MemoryAgent:
     def publish(self, instance: PublishedInstance, plan: JobPlan) -> None:
         self._tell(f"publish {instance.plan}")
 
-    def remove(self, instance_id: str) -> None:
+    def remove(self, instance_id: str, ended_at: int) -> None:
+        self.removed[instance_id] = ended_at
         self._tell("remove")
 
     def initiate(self, initiations: Sequence[Initiation]) -> list[str | None]:

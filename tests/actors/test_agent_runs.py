@@ -8,10 +8,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from agent_rig import AGENT, WAIT_SECONDS, InMemoryDashboard, agent_in, initiation
+from agent_rig import AGENT, WAIT_SECONDS, InMemoryDashboard, ManualTime, agent_in, initiation
 from jobledger.actors.agent.agent import Agent
 from jobledger.actors.agent.job_queue import JobQueueActor
-from jobledger.actors.agent.ports import DashboardRefused
+from jobledger.actors.agent.ports import Announcement, DashboardRefused
+from jobledger.actors.agent.registration import RegistrationActor
 from jobledger.domain.messages import DryRun, Initiation, Outcome, ProcessEvent, ProvisionedJobs
 from jobledger.domain.plan import CommandJob
 from jobledger.storage.segment_log import LogFull, SegmentLog
@@ -455,6 +456,33 @@ def test_an_agent_announces_itself_until_and_after_it_is_heard(
         wait_until(lambda: len(dashboard.announcements) > 2)
     announced = dashboard.announcements[0]
     assert (announced.name, announced.url, announced.version) == (AGENT, "http://127.0.0.1:1", "test")
+
+
+def test_an_agent_that_is_heard_again_asks_at_once_what_is_active(dashboard: InMemoryDashboard) -> None:
+    """Until it knows nothing fires; by then it may ask only every half minute."""
+    alarms = ManualTime(0)
+    answered = threading.Event()
+    dashboard.away.set()
+    actor = RegistrationActor.start(
+        client=dashboard,
+        announcement=lambda: Announcement(name=AGENT, url="", version="", host=""),
+        begin_asking=lambda: 0,
+        on_instances=lambda _instances, _mark: answered.set(),
+        on_heard=lambda: None,
+        alarms=alarms,
+        clock=alarms,
+        heartbeat_ms=1,
+    )
+    try:
+        wait_until(
+            lambda: {("registration", "heartbeat"), ("registration", "instances")} <= alarms.alarms.keys()
+        )
+        del alarms.alarms["registration", "instances"]
+        dashboard.away.clear()
+        alarms.move_to(1)
+        assert answered.wait(WAIT_SECONDS)
+    finally:
+        actor.stop()
 
 
 def test_two_thousand_skipped_orders_of_one_job_pass_through_one_queue(

@@ -1,7 +1,9 @@
 """Every due fire of a schedule happens once, or is said not to have: late, asleep, restarted or full."""
 
+import errno
 import itertools
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -14,17 +16,25 @@ from jobledger.actors.agent.fire_marks import FireMarks
 from jobledger.actors.agent.instance_store import InstanceStore
 from jobledger.actors.agent.provision_store import ProvisionStore
 from jobledger.actors.agent.reports import Reports
-from jobledger.actors.agent.schedules import ReadSchedules, Refresh, Release, SchedulesActor
+from jobledger.actors.agent.schedules import (
+    Disarm,
+    ReadSchedules,
+    Refresh,
+    Release,
+    Retime,
+    SchedulesActor,
+)
 from jobledger.actors.agent.triggers import ON_TIME_MS, Fired, InBlackout, Missed, Timetable
 from jobledger.actors.pool import ActorPool
 from jobledger.domain.instants import Instant
 from jobledger.domain.messages import Outcome, ProcessEvent, ProvisionedJobs, PublishedInstance
 from jobledger.domain.plan import ScheduleJob, StartupControl, Trigger
 from jobledger.storage.segment_log import LogFull, SegmentLog
+from simulated_disk import Crashed, SimulatedDisk
 
 UTC = ZoneInfo("UTC")
 SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
-SIX = 1_796_536_800_000  # 2026-12-06T06:00Z
+SIX = 1_796_536_800_000  # 2026-12-06T06:00.000Z
 HOURLY = "0 0 * * * ?"
 
 
@@ -88,10 +98,10 @@ class Bench:
             self._log = None
             self.time.alarms.clear()
 
-    def restart(self, now: Instant) -> None:
+    def restart(self, now: Instant, *, release: bool = True) -> None:
         self.end()
         self.time.now = now
-        self.begin()
+        self.begin(release=release)
 
     def settle(self) -> dict[str, object]:
         answer: dict[str, object] = self.actor.ask(ReadSchedules(), timeout=10)
@@ -102,8 +112,18 @@ class Bench:
         self.settle()
 
     def arm(self, *instances: PublishedInstance, job: ScheduleJob | None = None) -> None:
-        self.provision.replace([ProvisionedJobs(plan="plan", jobs=(job or schedule(),))])
+        self.provide(job or schedule())
         self.instances.save(instances or [instance()])
+        self.refresh()
+
+    def provide(self, *jobs: ScheduleJob) -> None:
+        given = ProvisionedJobs(plan="plan", jobs=jobs)
+        assert self.actor.ask(Retime((given,)), timeout=10) is None
+        self.provision.replace([given])
+        self.refresh()
+
+    def disarm(self, *instance_ids: str, ended_at: Instant | None = None) -> None:
+        assert self.actor.ask(Disarm(instance_ids, ended_at), timeout=10) is None
         self.refresh()
 
     def move_to(self, now: Instant) -> None:
@@ -144,8 +164,7 @@ def test_a_schedule_fires_at_its_instant_for_each_armed_instance(bench: Bench) -
 
 def test_an_instance_that_is_removed_is_not_fired_for_any_more(bench: Bench) -> None:
     bench.arm(instance("i1"), instance("i2"))
-    bench.instances.remove("i1")
-    bench.refresh()
+    bench.disarm("i1")
     bench.move_to(SIX)
     assert [event.instance_id for event in bench.events] == ["i2"]
 
@@ -282,11 +301,201 @@ def test_a_clock_that_was_years_ahead_does_not_silence_schedules_for_years(bench
 def test_an_instance_that_is_armed_again_is_not_fired_again_for_what_it_had(bench: Bench) -> None:
     bench.arm()
     bench.move_to(SIX)
-    bench.instances.remove("i1")
-    bench.refresh()
+    bench.disarm("i1")
     bench.arm()
     bench.restart(SIX + MINUTE)
     assert bench.fires == [(SIX, HAPPENED)]
+
+
+def test_what_was_due_while_the_agent_was_away_is_told_when_the_instance_has_ended_meanwhile(
+    bench: Bench,
+) -> None:
+    bench.arm(job=schedule("0 0/20 * * * ?"))
+    bench.restart(SIX + 2 * HOUR, release=False)
+    bench.disarm("i1", ended_at=SIX + HOUR - 1)
+    bench.actor.tell(Release())
+    bench.move_to(SIX + 3 * HOUR)
+    assert bench.fires == [(SIX + 40 * MINUTE, SKIPPED)]
+    told = bench.events[0].details or ""
+    assert told.startswith("3 fires due from 2026-12-06T06:00:00.000Z to 2026-12-06T06:40:00.000Z, missed")
+    assert "ended" in told
+
+
+def test_an_instance_that_began_and_ended_while_the_agent_was_away_is_accounted_for_from_its_start(
+    bench: Bench,
+) -> None:
+    bench.restart(SIX + 2 * HOUR, release=False)
+    bench.arm(instance(started_at=SIX))
+    bench.disarm("i1", ended_at=SIX + HOUR)
+    assert bench.fires == [(SIX + HOUR, SKIPPED)]
+    assert "2 fires" in (bench.events[0].details or "")
+
+
+def test_what_was_accounted_for_is_not_told_again_when_its_instance_is_removed(bench: Bench) -> None:
+    bench.arm()
+    bench.move_to(SIX)
+    bench.disarm("i1", ended_at=SIX + 1)
+    bench.disarm("i1", ended_at=SIX + 1)
+    assert bench.fires == [(SIX, HAPPENED)]
+
+
+def test_what_a_dashboard_with_another_clock_says_is_in_the_future_was_not_due(bench: Bench) -> None:
+    bench.arm()
+    bench.disarm("i1", ended_at=SIX + 24 * HOUR)
+    assert bench.events == []
+
+
+def test_of_an_instance_that_is_not_listed_any_more_it_is_told_once_its_removal_says_when_it_ended(
+    bench: Bench,
+) -> None:
+    bench.arm()
+    bench.restart(SIX + 2 * HOUR + MINUTE, release=False)
+    bench.instances.replace_all([], bench.instances.mark(), bench.time.now)
+    bench.actor.tell(Release())
+    bench.settle()
+    assert bench.events == []
+    assert bench.instances.all() == []
+    bench.disarm("i1", ended_at=SIX + HOUR)
+    assert bench.fires == [(SIX + HOUR, SKIPPED)]
+
+
+def test_of_an_instance_that_is_not_listed_any_more_and_never_removed_it_is_told_after_a_while(
+    bench: Bench,
+) -> None:
+    bench.arm()
+    bench.restart(SIX + 2 * HOUR - 1, release=False)
+    bench.instances.replace_all([], bench.instances.mark(), bench.time.now)
+    bench.actor.tell(Release())
+    bench.settle()
+    bench.move_to(SIX + 3 * HOUR)
+    assert bench.fires == [(SIX + HOUR, SKIPPED)]
+    assert bench.instances.kept() == []
+
+
+def test_a_fire_that_was_due_by_the_timetable_of_before_is_told_when_the_jobs_are_replaced(
+    bench: Bench,
+) -> None:
+    bench.arm(job=schedule(persistent_recovery=False))
+    bench.restart(SIX + MINUTE, release=False)
+    bench.provide(schedule("0 30 * * * ?"))
+    bench.actor.tell(Release())
+    bench.move_to(SIX + 30 * MINUTE)
+    assert bench.fires == [(SIX, SKIPPED), (SIX + 30 * MINUTE, HAPPENED)]
+
+
+def test_a_fire_that_was_due_is_told_when_the_plan_is_withdrawn_and_none_that_came_later(
+    bench: Bench,
+) -> None:
+    bench.arm(job=schedule(persistent_recovery=False))
+    bench.restart(SIX + MINUTE, release=False)
+    bench.provide()
+    bench.actor.tell(Release())
+    bench.move_to(SIX + HOUR + MINUTE)
+    bench.provide(schedule())
+    bench.move_to(SIX + 2 * HOUR)
+    assert bench.fires == [(SIX, SKIPPED), (SIX + 2 * HOUR, HAPPENED)]
+
+
+class Lonely:
+    """The schedules of an agent without threads, on a disk that fails or crashes at any of its calls."""
+
+    def __init__(self, disk: SimulatedDisk, now: Instant) -> None:
+        log, _ = SegmentLog.open(Path("/outbound"), files=disk)
+        self.reports = Reports(log, lambda: None)
+        self.provision = ProvisionStore(Path("/provisioned.json"), lambda: None, disk)
+        self.instances = InstanceStore(Path("/instances"), lambda: None, disk)
+        marks = FireMarks(Path("/fires.json"), disk)
+        marks.bring_forward(self.reports.reported(marks.reported_through))
+        self.time = ManualTime(now)
+        self.actor = SchedulesActor(
+            pool=ActorPool(1),
+            agent=AGENT,
+            host="here",
+            instances=self.instances,
+            provision=self.provision,
+            marks=marks,
+            reports=self.reports,
+            alarms=self.time,
+            clock=self.time,
+            zone=UTC,
+            on_failed=lambda: None,
+        )
+
+    @property
+    def told(self) -> list[str]:
+        return [event.details or "" for event in self.reports.reported(0)]
+
+
+def _armed_on(disk: SimulatedDisk) -> None:
+    """An agent that fired at six, and is gone."""
+    agent = Lonely(disk, SIX)
+    agent.provision.replace([ProvisionedJobs(plan="plan", jobs=(schedule(),))])
+    agent.instances.save([instance("i1"), instance("i2")])
+    agent.actor.on_receive(Release())
+    assert len(agent.told) == 2
+    agent.reports._log.close()
+
+
+def _removed_once(
+    fault: Callable[[int, str], None], between: Callable[[SimulatedDisk], SimulatedDisk]
+) -> bool:
+    """Whether a removal went well at the first attempt; at the second, by the next process, it does."""
+    disk = SimulatedDisk()
+    _armed_on(disk)
+    disk = disk.after_kill()
+    agent = Lonely(disk, SIX + 3 * HOUR)
+    disk.calls, disk.fault = 0, fault
+    try:
+        went_well = agent.actor.on_receive(Disarm(("i1",), SIX + 2 * HOUR)) is None
+    except Crashed:
+        went_well = False
+    disk = between(disk)
+    disk.fault = None
+    agent = Lonely(disk, SIX + 4 * HOUR)
+    assert agent.actor.on_receive(Disarm(("i1",), SIX + 2 * HOUR)) is None
+    assert [each.instance_id for each in agent.instances.kept()] == ["i2"]
+    missed = [each for each in agent.told if "fires due" in each]
+    assert len(missed) == 1, missed
+    assert missed[0].startswith("2 fires due from 2026-12-06T07:00:00.000Z to 2026-12-06T08:00:00.000Z")
+    return went_well
+
+
+@pytest.mark.parametrize("how", ["killed", "power lost"])
+def test_killed_at_any_step_of_a_removal_what_was_due_is_told_once(how: str) -> None:
+    def between(disk: SimulatedDisk) -> SimulatedDisk:
+        return disk.after_kill() if how == "killed" else disk.after_power_loss(random.Random(1))
+
+    for number in itertools.count(1):
+
+        def crash(call: int, _name: str, number: int = number) -> None:
+            if call == number:
+                raise Crashed
+
+        if _removed_once(crash, between):
+            assert number > 8, "there is more than that to be killed at"
+            return
+
+
+def test_a_removal_that_the_disk_does_not_take_is_refused_and_loses_nothing() -> None:
+    for number in itertools.count(1):
+
+        def fail(call: int, _name: str, number: int = number) -> None:
+            if call == number:
+                raise OSError(errno.EIO, "the disk does not answer")
+
+        disk = SimulatedDisk()
+        _armed_on(disk)
+        disk = disk.after_kill()
+        agent = Lonely(disk, SIX + 3 * HOUR)
+        disk.calls, disk.fault = 0, fail
+        first = agent.actor.on_receive(Disarm(("i1",), SIX + 2 * HOUR))
+        disk.fault = None
+        assert agent.actor.on_receive(Disarm(("i1",), SIX + 2 * HOUR)) is None
+        assert len([each for each in agent.told if each.startswith("2 fires due")]) == 1
+        assert [each.instance_id for each in agent.instances.kept()] == ["i2"]
+        if disk.calls < number:
+            assert first is None
+            return
 
 
 @given(st.lists(st.integers(1, 3 * HOUR), min_size=1, max_size=12), st.booleans())

@@ -258,6 +258,7 @@ def test_ending_kills_what_runs_and_removes_the_instance_from_its_agents(tmp_pat
             "test",
         )
         agent.wait_for(lambda each: each.told[-2:] == ["kill 4711", "remove"])
+        assert agent.removed == {str(instance_id): facts[-1].at}
         assert [row.status for row in here.dashboard.instances(active=True).items] == []
 
 

@@ -70,7 +70,7 @@ class QuietAgent:
     def publish(self, instance: object, plan: object) -> None:
         """Accepted."""
 
-    def remove(self, instance_id: str) -> None:
+    def remove(self, instance_id: str, ended_at: int) -> None:
         """Accepted."""
 
     def initiate(self, initiations: list[object]) -> list[None]:

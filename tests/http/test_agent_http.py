@@ -157,6 +157,30 @@ def test_instances_arm_schedules_and_their_removal_disarms_them(agent: AgentProc
     wait_for_actor(agent, "schedules", "armed", 0)
 
 
+def test_what_was_due_until_an_instance_ended_is_told_when_it_is_removed(
+    agent: AgentProcess, dashboard: StandInDashboard
+) -> None:
+    every_minute = schedule("tick", "0 * * * * ?", timeZone="UTC", misfireRecovery=False)
+    agent.request("PUT", "/rest/jobProvision", {"jobs": [every_minute]})
+    agent.kill()
+    dashboard.instances = {}
+    dashboard.away = True
+    agent.start()
+    now = int(time.time() * 1000)
+    whole = now - now % 60_000
+    began, ended = whole - 600_000, whole - 300_000
+    published = {**instance("tick"), "startTime": began}
+    assert agent.request("PUT", "/rest/contextInstance/save", published)[0] == 200
+    removal = "/rest/contextInstance/remove?correlationId=i1"
+    assert agent.request("DELETE", f"{removal}&endedAt=yesterday")[0] == 400
+    assert agent.request("DELETE", f"{removal}&endedAt={ended}") == (200, b"")
+    dashboard.away = False
+    dashboard.wait_for(lambda events: len(events) == 1)
+    event = dashboard.events[0]
+    assert (event["fireTime"], event["outcome"]) == (ended, "FIRE_SKIPPED")
+    assert "6 fires due" in event["executionDetails"]
+
+
 def test_what_is_armed_is_what_the_dashboard_says_after_a_restart(
     agent: AgentProcess, dashboard: StandInDashboard
 ) -> None:

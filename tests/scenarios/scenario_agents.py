@@ -68,7 +68,7 @@ class StandInAgent:
         """Take note."""
         self._told(Order(self.name, "publish", instance.instance_id, plan=instance.plan, published=instance))
 
-    def remove(self, instance_id: str) -> None:
+    def remove(self, instance_id: str, ended_at: int = 0) -> None:
         """Take note."""
         self._told(Order(self.name, "remove", instance_id))
 

@@ -351,7 +351,8 @@ def _take(agent: StandInAgent, path: str, query: str, body: bytes) -> object:
         case ["PUT ", "rest", "contextInstance", "save"]:
             agent.publish(decode_instance(body))
         case ["DELETE ", "rest", "contextInstance", "remove"]:
-            agent.remove(parse_qs(query)["correlationId"][0])
+            given = parse_qs(query)
+            agent.remove(given["correlationId"][0], int(given["endedAt"][0]))
         case ["POST ", "api", "v1", "runs", initiation_id, "kill"]:
             agent.kill(initiation_id, None, force=_flag(query, "force"))
         case ["GET ", "rest", "jobUtils", "kill", pid]:

@@ -1,7 +1,7 @@
 """What came from outside while instances were active: every due fire and every file has been told of.
 
-Only what can be said for certain is looked at: instances that are active, of plans that were pushed once, in
-worlds whose clocks were left alone.
+Only what can be said for certain is looked at: instances of plans that were pushed once, in worlds whose
+clocks were left alone; files only of instances that are active still.
 """
 
 import re
@@ -39,18 +39,21 @@ class Arrivals:
     def check(self) -> None:
         """P11, for what agents fire; raises ``Violation``."""
         for stream, shadow in self._instances.items():
-            if shadow.state.ended or shadow.state.prepared or len(shadow.plan.versions) > 1:
+            state = shadow.state
+            if state.prepared or len(shadow.plan.versions) > 1:
                 continue
             for unit in shadow.topology.units:
                 match unit.job:
                     case ScheduleJob() as job:
-                        self._schedule(stream, shadow.state.started_at, job)
-                    case FileJob() as job:
+                        self._schedule(stream, state.started_at, state.ended_at, job)
+                    case FileJob() as job if not state.ended:
                         self._file(stream, shadow.state.started_at, job)
                     case _:
                         continue
 
-    def _schedule(self, stream: UUID, started_at: Instant, job: ScheduleJob) -> None:
+    def _schedule(
+        self, stream: UUID, started_at: Instant, ended_at: Instant | None, job: ScheduleJob
+    ) -> None:
         site = self._world.agents[job.agent]
         timetable = Timetable(job.trigger, time_zone(self._world.case.time_zone))
         if timetable.cron is None:
@@ -60,7 +63,8 @@ class Arrivals:
         skipped = [
             each for event in told if event.outcome is Outcome.FIRE_SKIPPED for each in _skipped(event)
         ]
-        for due in timetable.cron.fires_between(started_at - 1, site.clock() - SLACK_MS, timetable.zone):
+        until = site.clock() - SLACK_MS if ended_at is None else ended_at
+        for due in timetable.cron.fires_between(started_at - 1, until, timetable.zone):
             if due in fired or any(first <= due <= last for first, last in skipped):
                 continue
             if job.trigger.drop_event_on_blackout and timetable.blackout.covers(due):

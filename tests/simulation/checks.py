@@ -521,6 +521,8 @@ class Checks:
         agent = site.program
         if agent is None or not site.up:
             return
+        if not agent._instances_known:
+            yield (name, "instances"), f"{name} does not know which instances are active"
         for waiting in agent._reports.waiting(0, 100):
             yield (name, "report", waiting.position), f"{name} has not told of {waiting.event.id}"
         for accepted in agent._intake.pending()[:100]:

@@ -10,7 +10,7 @@ from unittest import mock
 
 import msgspec
 from immutables import Map
-from jobledger.actors.agent import outbound, recovery, schedules
+from jobledger.actors.agent import outbound, recovery, schedules, triggers
 from jobledger.actors.agent.intake import Intake
 from jobledger.actors.agent.job_queue import JobQueueActor
 from jobledger.actors.agent.job_queues import JobQueues
@@ -305,6 +305,12 @@ def _forgets_fires() -> Iterator[None]:
         return forgetful
 
     with _replaced(schedules.SchedulesActor, "_write", make):
+        yield
+
+
+@_mutant("what was due when an instance ended, and did not happen, is not told")
+def _leaves_fires_over() -> Iterator[None]:
+    with mock.patch.object(triggers.Timetable, "left_over", return_value=[]):
         yield
 
 

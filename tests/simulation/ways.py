@@ -14,6 +14,7 @@ from jobledger.actors.dashboard.dashboard import Dashboard, PlanInvalid
 from jobledger.actors.dashboard.errors import KeyReused, NotPermitted, UnknownName
 from jobledger.actors.dashboard.origin import Origin
 from jobledger.actors.dashboard.ports import AgentRefused, AgentUnreachable
+from jobledger.domain.instants import Instant
 from jobledger.domain.messages import Initiation, ProcessEvent, ProvisionedJobs, PublishedInstance
 from jobledger.domain.plan import JobPlan
 from jobledger.http.wire.compatible_views import context_instance
@@ -156,8 +157,8 @@ class TransportOverNetwork:
         raw = encode_instance(instance, plan) if self._wire else None
         self._set(lambda agent: agent.publish([instance if raw is None else decode_instance(raw)]))
 
-    def remove(self, instance_id: str) -> None:
-        self._set(lambda agent: agent.remove(instance_id))
+    def remove(self, instance_id: str, ended_at: Instant) -> None:
+        self._set(lambda agent: agent.remove(instance_id, ended_at=ended_at))
 
     def initiate(self, initiations: Sequence[Initiation]) -> list[str | None]:
         raw = [encode_initiation(each) for each in initiations] if self._wire else None

@@ -119,8 +119,6 @@ def test_every_benchmark_that_the_readme_names_runs_and_prints_its_figures(path:
     assert name == ("benchmark", path.removeprefix("benchmarks/").removesuffix(".py").replace("_", " "))
     floors = [figure for figure, _value in figures if "floor" in figure or "at most" in figure]
     assert floors, "no figure stands beside its floor"
-    assert [figure for figure, _value in figures if " / " in figure], (
-        "no figure stands in relation"
-    )
+    assert [figure for figure, _value in figures if " / " in figure], "no figure stands in relation"
     assert all(isinstance(value, int | float) and value >= 0 for _figure, value in figures), figures
     assert all(value > 0 for figure, value in figures if figure in floors), figures

@@ -65,7 +65,7 @@ def _schemas(routes: Sequence[Route[Any, Any]]) -> tuple[dict[Any, Any], dict[st
     kinds: list[Any] = [ProblemBody, RefusedBody, MessageBody]
     for route in routes:
         kinds.extend(route.body.media.values())
-        kinds.append(route.query)
+        kinds.extend(each.type for each in msgspec.structs.fields(route.query))
         for answer in route.answers.values():
             kinds.extend(answer.values() if isinstance(answer, Mapping) else [answer])
     distinct = list(dict.fromkeys(kind for kind in kinds if not isinstance(kind, dict) and kind is not None))

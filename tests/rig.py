@@ -141,7 +141,8 @@ class Rig:
             headers.setdefault("Content-Type", "application/json")
         answer = self.http.request(method, self.dashboard.url + path, body=data, headers=headers)
         text = answer.data.decode()
-        return answer.status, json.loads(text) if "json" in answer.headers.get("Content-Type", "") else text
+        is_json = text and "json" in answer.headers.get("Content-Type", "")
+        return answer.status, json.loads(text) if is_json else text
 
     def ok(self, method: str, path: str, body: object = None, **headers: str) -> Any:
         """A request that must succeed."""

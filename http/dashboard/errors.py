@@ -170,7 +170,7 @@ def refusal_for(error: Exception) -> Refusal | None:
         case KeyReused():
             refusal = Refusal(422, str(error), kind="urn:jobledger:problem:key-reused")
         case Unavailable():
-            refusal = unavailable(f"it could not be made durable: {error}")
+            refusal = unavailable(str(error))
         case Unstorable():
             refusal = Refusal(422, f"no database can hold this: {error}")
         case falcon.HTTPError():

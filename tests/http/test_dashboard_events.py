@@ -245,7 +245,7 @@ def test_an_event_that_cannot_be_made_durable_is_refused_for_now(
     dashboard: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_arguments: object, **_more: object) -> None:
-        raise Unavailable("no space left on device")
+        raise Unavailable("it could not be made durable: no space left on device")
 
     event = finished(dashboard.start())
     monkeypatch.setattr(dashboard.dashboard.ledger, "receive", full)
@@ -255,5 +255,5 @@ def test_an_event_that_cannot_be_made_durable_is_refused_for_now(
 
     assert compatible.status_code == own.status_code == 503
     assert compatible.headers["retry-after"] == own.headers["retry-after"] == "1"
-    assert "durable" in compatible.json["errorMessage"]
-    assert "durable" in own.json["detail"]
+    said = "it could not be made durable: no space left on device"
+    assert (compatible.json["errorMessage"], own.json["detail"]) == (said, said)

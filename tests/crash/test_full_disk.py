@@ -1,0 +1,50 @@
+"""Real servers on disks that are really full: refused, nothing by half, and on as soon as there is space."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = Path(__file__).with_name("full_disk_run.py")
+
+
+def in_mounts_of_its_own(command: list[str]) -> list[str]:
+    """The command where it may mount; skips where that is not allowed."""
+    unshare = shutil.which("unshare")
+    if unshare is not None:
+        for options in (["--mount"], ["--user", "--map-root-user", "--mount"]):
+            probe = [unshare, *options, "sh", "-c", "mount -t tmpfs -o size=64k tmpfs /mnt"]
+            if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
+                return [unshare, *options, *command]
+    pytest.skip("mounting a small disk needs root or user namespaces")
+
+
+@pytest.mark.crash
+def test_full_disks_of_dashboard_and_agent_lose_nothing_that_was_answered_and_run_nothing_twice(
+    tmp_path: Path,
+) -> None:
+    command = in_mounts_of_its_own([sys.executable, str(RUN), str(tmp_path)])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+
+    assert found["refusal"]["status"] == 503
+    assert (
+        found["refusal"]["answer"]["errorMessage"] == "it could not be made durable: database or disk is full"
+    )
+    assert found["refused"] == {"start": 503, "submit": 503, "push": 503}
+    assert found["seen while full"] == 200, "what is there could not be read"
+    assert found["refused afterwards"] is None, "there was space again"
+    assert (found["plans"], found["instances"]) == (["chain"], 1), "what was refused was done all the same"
+    assert set(found["heard"]) == set(found["told"]), "an event that was answered is gone"
+    assert len(found["told"]) > 100
+
+    assert not found["ran while the agent's disk was full"]
+    assert "No space" in found.get("not started", "No space"), "it did not say why"
+    assert found["effects"] == [str(number) for number in range(6)], "each command once, in order"
+    assert found["replayed"]
+    assert found["tracebacks"] == []
+    assert found["stops with"] == [0, 0]

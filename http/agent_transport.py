@@ -63,24 +63,22 @@ class HttpAgentTransport:
         """As far as is known: agents of ours do, and take lists."""
         return self._takes_lists
 
-    def provision(self, jobs: ProvisionedJobs) -> None:
+    def provision(self, jobs: ProvisionedJobs, *, order: int) -> None:
         """Give the agent the jobs of a plan."""
-        self._must("PUT", "/rest/jobProvision", encode_provision(jobs))
+        self._must("PUT", f"/rest/jobProvision?order={order}", encode_provision(jobs))
 
-    def withdraw(self, plan: str) -> None:
+    def withdraw(self, plan: str, *, order: int) -> None:
         """Take a plan's jobs from the agent; one that has none is content."""
-        self._may_be_gone("DELETE", "/rest/jobProvision/remove", msgspec.json.encode(plan))
+        self._may_be_gone("DELETE", f"/rest/jobProvision/remove?order={order}", msgspec.json.encode(plan))
 
-    def publish(self, instance: PublishedInstance, plan: JobPlan) -> None:
+    def publish(self, instance: PublishedInstance, plan: JobPlan, *, order: int) -> None:
         """Let schedules and file watchers fire for an instance."""
-        self._must("PUT", "/rest/contextInstance/save", encode_instance(instance, plan))
+        self._must("PUT", f"/rest/contextInstance/save?order={order}", encode_instance(instance, plan))
 
-    def remove(self, instance_id: str, ended_at: Instant) -> None:
+    def remove(self, instance_id: str, ended_at: Instant, *, order: int) -> None:
         """Let nothing fire any more for an instance that has ended."""
-        instance = quote(instance_id)
-        self._may_be_gone(
-            "DELETE", f"/rest/contextInstance/remove?correlationId={instance}&endedAt={ended_at}"
-        )
+        query = f"correlationId={quote(instance_id)}&endedAt={ended_at}&order={order}"
+        self._may_be_gone("DELETE", f"/rest/contextInstance/remove?{query}")
 
     def initiate(self, initiations: Sequence[Initiation]) -> list[str | None]:
         """Have jobs run; for each, ``None`` or why the agent refuses it."""

@@ -37,6 +37,10 @@ class Transaction(Protocol):
         """The last position of each stream's log; streams without facts are missing."""
         ...
 
+    def leave_out(self, through: int) -> None:
+        """From now on no row of the outbox is given a sequence up to this one."""
+        ...
+
 
 class Engine(Protocol):
     """A database."""

@@ -228,6 +228,10 @@ class Ledger:
 
     # --- outbox ---------------------------------------------------------------------------------------------
 
+    def leave_out(self, through: int) -> None:
+        """From now on nothing in the outbox is given a sequence up to this one."""
+        self.write(lambda transaction: transaction.leave_out(through))
+
     def outgoing(self, agent: str, after: int = 0, limit: int = 500) -> list[Outgoing]:
         """What the agent has not confirmed yet, in the order in which it is to be told."""
         return self._outbox.outgoing(agent, after, limit)

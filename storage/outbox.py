@@ -1,7 +1,8 @@
 """The outbox: which facts each agent must still be told of, in one order per agent.
 
 A row stands until its delivery is confirmed; what is gone is delivered. Sequences are never given twice, so a
-confirmation can neither be taken back nor reach what came after it.
+confirmation can neither be taken back nor reach what came after it. They go on from the time at which a
+dashboard starts, in microseconds: a new database, or one from a back-up, gives none that agents have seen.
 """
 
 from uuid import UUID

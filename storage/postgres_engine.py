@@ -109,6 +109,13 @@ class _PostgresTransaction:
         )
         return {stream: last for stream, last in self._cursor.fetchall() if last is not None}
 
+    def leave_out(self, through: int) -> None:
+        self._cursor.execute(
+            "SELECT setval(counter, %s) FROM pg_get_serial_sequence('outbox', 'sequence') AS counter "
+            "WHERE COALESCE(pg_sequence_last_value(counter::regclass), 0) < %s",
+            (through, through),
+        )
+
 
 class PostgresEngine:
     """A database of a PostgreSQL server."""

@@ -152,6 +152,7 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     """A fact that an agent must be told of and, as far as is known, was not yet."""
 
     sequence: int
+    """Also the order's number: an agent does nothing that is older than what it has."""
     agent: str
     kind: str
     recorded: Recorded

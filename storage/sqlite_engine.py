@@ -135,6 +135,15 @@ class _SqliteTransaction:
                 found[stream] = last
         return found
 
+    def leave_out(self, through: int) -> None:
+        self._cursor.execute(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT 'outbox', 0 "
+            "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'outbox')"
+        )
+        self._cursor.execute(
+            "UPDATE sqlite_sequence SET seq = ? WHERE name = 'outbox' AND seq < ?", (through, through)
+        )
+
 
 class SqliteEngine:
     """One file, readable and writable for its owner only; several processes may use it at the same time."""

@@ -287,7 +287,9 @@ class Agent:
         for each in accepted:
             self._queues.add(Order(accepted=each))
 
-    def provision(self, provisioned: Sequence[ProvisionedJobs]) -> list[str]:
+    # An ``order`` is the number that a dashboard of ours gives to what it tells: it says what is late.
+
+    def provision(self, provisioned: Sequence[ProvisionedJobs], *, order: int | None = None) -> list[str]:
         """Replace the jobs of these plans, all or none; what is wrong with them, if anything.
 
         Raises as ``remove`` does when it could not be made durable.
@@ -295,24 +297,24 @@ class Agent:
         problems = [problem for plan in provisioned for problem in self._acceptance.of_jobs(plan)]
         if not problems:
             self._ask_schedules(Retime(tuple(provisioned)))
-            self._provision.replace(provisioned)
+            self._provision.replace(provisioned, order)
         return problems
 
-    def withdraw(self, plan: str) -> None:
+    def withdraw(self, plan: str, *, order: int | None = None) -> None:
         """Forget a plan's jobs; what was due of them has been told of then. Raises as ``remove`` does."""
         self._ask_schedules(Retime((ProvisionedJobs(plan=plan, jobs=()),)))
-        self._provision.remove(plan)
+        self._provision.remove(plan, order)
 
-    def publish(self, instances: Sequence[PublishedInstance]) -> None:
+    def publish(self, instances: Sequence[PublishedInstance], *, order: int | None = None) -> None:
         """Let schedules and file watchers fire for these instances; raises ``OSError``."""
-        self._instances.save([self._acceptance.of_instance(each) for each in instances])
+        self._instances.save([self._acceptance.of_instance(each) for each in instances], order)
 
-    def remove(self, instance_id: str, *, ended_at: Instant | None = None) -> None:
+    def remove(self, instance_id: str, *, ended_at: Instant | None = None, order: int | None = None) -> None:
         """Let nothing fire for an instance any more; what was due until it ended has been told of then.
 
         Raises ``LogUnavailable`` and ``OSError``, and then it may still be armed.
         """
-        self._ask_schedules(Disarm((instance_id,), ended_at))
+        self._ask_schedules(Disarm((instance_id,), ended_at, order))
 
     def remove_all(self) -> None:
         """Let nothing fire any more; as ``remove``."""

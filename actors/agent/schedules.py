@@ -50,6 +50,8 @@ class Disarm(msgspec.Struct, frozen=True):
     instance_ids: tuple[str, ...]
     ended_at: Instant | None = None
     """When they ended; ``None``: nobody knows, so now."""
+    order: int | None = None
+    """The number of the order to do so, if it has one."""
 
 
 class Retime(msgspec.Struct, frozen=True):
@@ -124,10 +126,8 @@ class SchedulesActor(PooledActor):
                 self._refresh()
             case Tick():
                 self._look()
-            case Disarm(instance_ids=ids, ended_at=ended_at):
-                return self._attempt(
-                    lambda now: self._disarm(ids, now if ended_at is None else ended_at, now)
-                )
+            case Disarm():
+                return self._attempt(lambda now: self._disarm(message, now))
             case Retime(provisioned=provisioned):
                 return self._attempt(lambda now: self._retime(provisioned, now))
             case ReadSchedules():
@@ -198,7 +198,7 @@ class SchedulesActor(PooledActor):
         self._write(now)
         for instance_id, unlisted_at in self._instances.unlisted().items():
             if unlisted_at + _REMOVAL_COMES_MS <= now:
-                self._disarm((instance_id,), unlisted_at, now)
+                self._disarm(Disarm((instance_id,), unlisted_at), now)
 
     def _attempt(self, work: Callable[[Instant], None]) -> Exception | None:
         """What the disk does not take is kept and tried again, soon."""
@@ -237,18 +237,21 @@ class SchedulesActor(PooledActor):
 
     # -- what changes ----------------------------------------------------------------------------------------
 
-    def _disarm(self, instance_ids: Sequence[str], ended_at: Instant, now: Instant) -> None:
+    def _disarm(self, wanted: Disarm, now: Instant) -> None:
         """What was due is told before an instance is forgotten: killed between, it is tried again."""
-        ids = set(instance_ids)
+        ids = {each for each in wanted.instance_ids if not self._instances.overtaken(each, wanted.order)}
+        until = now if wanted.ended_at is None else min(wanted.ended_at, now)
         leaving = [each for each in self._instances.kept() if each.instance_id in ids]
         for instance, job in self._jobs_of(leaving):
             key = MarkKey(instance.instance_id, job.identifier)
             entry = self._entries.get(key) or self._entry(key, instance, job, now)
-            self._tell(key, entry, entry.timetable.left_over(self._mark(key), min(ended_at, now)))
+            self._tell(key, entry, entry.timetable.left_over(self._mark(key), until))
         self._write(now)
-        for instance_id in instance_ids:
-            self._instances.remove(instance_id)
-        self._entries = {key: entry for key, entry in self._entries.items() if key.instance_id not in ids}
+        for instance_id in sorted(ids):
+            self._instances.remove(instance_id, now, wanted.order)
+        self._entries = {
+            key: entry for key, entry in self._entries.items() if self._instances.find(key.instance_id)
+        }
 
     def _retime(self, provisioned: Sequence[ProvisionedJobs], now: Instant) -> None:
         """What a timetable said until now is told; what takes its place counts from now."""

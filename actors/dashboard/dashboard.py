@@ -203,6 +203,7 @@ class Dashboard:
 
     def start(self) -> None:
         """Bring back what was active, and go on where the last process stopped."""
+        self.ledger.leave_out(through=self.clock() * 1000)
         for row in self._active_rows():
             self._instance_started(_active(row))
         self._sources.start(self._source_changed)

@@ -208,16 +208,16 @@ class AgentGatewayActor(pykka.ThreadingActor):
         )
 
     def _give(self, transport: AgentTransport, kind: str, item: Outgoing) -> None:
-        recorded = item.recorded
+        recorded, order = item.recorded, item.sequence
         match kind, recorded.fact:
             case "provision", PlanPushed(plan=plan):
-                transport.provision(self._orders.provision(plan, self._agent))
+                transport.provision(self._orders.provision(plan, self._agent), order=order)
             case "withdraw", PlanPushed(plan=plan):
-                transport.withdraw(plan.name)
+                transport.withdraw(plan.name, order=order)
             case "publish", _:
-                transport.publish(*self._orders.publication(recorded.originator_id, self._agent))
+                transport.publish(*self._orders.publication(recorded.originator_id, self._agent), order=order)
             case "remove", _:
-                transport.remove(str(recorded.originator_id), recorded.at)
+                transport.remove(str(recorded.originator_id), recorded.at, order=order)
             case "kill", KillRequested(initiation=number, pid=pid, force=force):
                 transport.kill(f"{recorded.originator_id}-{number}", pid, force=force)
             case _:

@@ -19,7 +19,8 @@ class AgentRefused(RuntimeError):
 class AgentTransport(Protocol):
     """The way to one agent. Every call raises ``AgentUnreachable`` or returns once the agent has it on disk.
 
-    All calls may be repeated: agents take the same order twice as one.
+    All calls may be repeated: agents take the same order twice as one. One that was given up on may arrive
+    late: agents do nothing of a lower ``order`` than what they were told last of that plan or instance.
     """
 
     @property
@@ -27,19 +28,19 @@ class AgentTransport(Protocol):
         """Whether that holds for initiations too; agents that are not ours may run them again."""
         ...
 
-    def provision(self, jobs: ProvisionedJobs) -> None:
+    def provision(self, jobs: ProvisionedJobs, *, order: int) -> None:
         """Give the agent the jobs of a plan, in place of those that it had; raises ``AgentRefused``."""
         ...
 
-    def withdraw(self, plan: str) -> None:
+    def withdraw(self, plan: str, *, order: int) -> None:
         """Take a plan's jobs from the agent."""
         ...
 
-    def publish(self, instance: PublishedInstance, plan: JobPlan) -> None:
+    def publish(self, instance: PublishedInstance, plan: JobPlan, *, order: int) -> None:
         """Let schedules and file watchers fire for an instance of a plan; raises ``AgentRefused``."""
         ...
 
-    def remove(self, instance_id: str, ended_at: Instant) -> None:
+    def remove(self, instance_id: str, ended_at: Instant, *, order: int) -> None:
         """Let nothing fire any more for an instance that has ended."""
         ...
 

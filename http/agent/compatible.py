@@ -12,7 +12,12 @@ from ..wire.provision import decode_provision
 from .errors import Refusal, bad_wire
 from .requests import BodyReader, flag, whole_number
 
-_LATEST = 2**53
+_LARGEST = 2**53
+
+
+def _order(req: falcon.Request) -> int | None:
+    """The number that a dashboard of ours gives to what it tells; raises a ``Refusal``."""
+    return whole_number(req, "order", 0, _LARGEST) or None
 
 
 class SchedulerJobInitiation:
@@ -50,7 +55,7 @@ class JobProvision:
             provisioned = decode_provision(self._bodies.read(req))
         except WireError as error:
             raise bad_wire(error, 400) from error
-        problems = self._agent.provision([provisioned])
+        problems = self._agent.provision([provisioned], order=_order(req))
         if problems:
             raise Refusal(400, "; ".join(problems))
 
@@ -71,7 +76,7 @@ class JobProvisionRemoval:
         plan = plan.strip().removeprefix('"').removesuffix('"')
         if not plan:
             raise Refusal(400, "give the plan's name as the body")
-        self._agent.withdraw(plan)
+        self._agent.withdraw(plan, order=_order(req))
 
 
 class ContextInstanceSave:
@@ -87,7 +92,7 @@ class ContextInstanceSave:
             instance = decode_instance(self._bodies.read(req))
         except WireError as error:
             raise bad_wire(error, 400) from error
-        self._agent.publish([instance])
+        self._agent.publish([instance], order=_order(req))
 
 
 class ContextInstanceRemove:
@@ -101,8 +106,8 @@ class ContextInstanceRemove:
         instance_id = req.get_param("correlationId")
         if not instance_id:
             raise Refusal(400, "give the instance's id as correlationId")
-        ended_at = whole_number(req, "endedAt", 0, _LATEST)
-        self._agent.remove(instance_id, ended_at=ended_at or None)
+        ended_at = whole_number(req, "endedAt", 0, _LARGEST)
+        self._agent.remove(instance_id, ended_at=ended_at or None, order=_order(req))
 
 
 class ContextInstanceRemoveAll:

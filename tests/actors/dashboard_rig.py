@@ -39,6 +39,7 @@ class MemoryAgent:
         self.refuses: set[str] = set()
         self.told: list[str] = []
         self.initiations: list[Initiation] = []
+        self.orders: list[int] = []
         self.removed: dict[str, int] = {}
         self._changed = threading.Condition()
 
@@ -49,18 +50,22 @@ class MemoryAgent:
             self.told.append(what)
             self._changed.notify_all()
 
-    def provision(self, jobs: ProvisionedJobs) -> None:
+    def provision(self, jobs: ProvisionedJobs, *, order: int) -> None:
+        self.orders.append(order)
         self._tell(f"provision {jobs.plan}")
         if "provision" in self.refuses:
             raise AgentRefused("no jobs here")
 
-    def withdraw(self, plan: str) -> None:
+    def withdraw(self, plan: str, *, order: int) -> None:
+        self.orders.append(order)
         self._tell(f"withdraw {plan}")
 
-    def publish(self, instance: PublishedInstance, plan: JobPlan) -> None:
+    def publish(self, instance: PublishedInstance, plan: JobPlan, *, order: int) -> None:
+        self.orders.append(order)
         self._tell(f"publish {instance.plan}")
 
-    def remove(self, instance_id: str, ended_at: int) -> None:
+    def remove(self, instance_id: str, ended_at: int, *, order: int) -> None:
+        self.orders.append(order)
         self.removed[instance_id] = ended_at
         self._tell("remove")
 

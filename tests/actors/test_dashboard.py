@@ -262,6 +262,26 @@ def test_ending_kills_what_runs_and_removes_the_instance_from_its_agents(tmp_pat
         assert [row.status for row in here.dashboard.instances(active=True).items] == []
 
 
+def test_what_agents_are_told_is_numbered_and_a_dashboard_made_anew_goes_on_above(tmp_path: Path) -> None:
+    """Agents do nothing that has a lower number than what they have: from a back-up it would be all."""
+    numbers: list[list[int]] = []
+    for folder in ("first", "restored"):
+        with bench(tmp_path / folder) as here:
+            here.now += len(numbers)
+            here.restart()
+            agent = here.agent()
+            instance_id = begin(here)
+            here.dashboard.command(instance_id, EndInstance(), OPERATOR)
+            agent.wait_for(lambda each: each.told[-1:] == ["remove"])
+            numbers.append(agent.orders)
+    first, restored = numbers
+    assert len(first) >= 2
+    assert len(restored) >= 2
+    assert first == sorted(set(first))
+    assert restored == sorted(set(restored))
+    assert first[-1] < restored[0]
+
+
 def test_a_plan_with_errors_is_refused_whole(tmp_path: Path) -> None:
     with bench(tmp_path) as here:
         wrong = plan_of("wrong", ["a"], {"b": ["a"]})

@@ -61,16 +61,16 @@ class QuietAgent:
         self.written: dict[tuple[str, str], bytes] = {}
         self.reachable = True
 
-    def provision(self, jobs: object) -> None:
+    def provision(self, jobs: object, *, order: int) -> None:
         """Accepted."""
 
-    def withdraw(self, plan: str) -> None:
+    def withdraw(self, plan: str, *, order: int) -> None:
         """Accepted."""
 
-    def publish(self, instance: object, plan: object) -> None:
+    def publish(self, instance: object, plan: object, *, order: int) -> None:
         """Accepted."""
 
-    def remove(self, instance_id: str, ended_at: int) -> None:
+    def remove(self, instance_id: str, ended_at: int, *, order: int) -> None:
         """Accepted."""
 
     def initiate(self, initiations: list[object]) -> list[None]:

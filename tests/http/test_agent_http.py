@@ -157,6 +157,22 @@ def test_instances_arm_schedules_and_their_removal_disarms_them(agent: AgentProc
     wait_for_actor(agent, "schedules", "armed", 0)
 
 
+def test_an_order_that_was_overtaken_is_answered_well_and_does_nothing(agent: AgentProcess) -> None:
+    def say(method: str, path: str, body: object = None) -> int:
+        return int(agent.request(method, f"/rest/{path}", body)[0])
+
+    assert say("PUT", "jobProvision?order=3", {"jobs": [schedule("daily"), schedule("weekly")]}) == 200
+    assert say("PUT", "jobProvision?order=2", {"jobs": [schedule("daily")]}) == 200
+    assert say("PUT", "contextInstance/save?order=4", instance("daily", "weekly")) == 200
+    wait_for_actor(agent, "schedules", "armed", 2)
+    assert say("DELETE", "contextInstance/remove?correlationId=i1&order=6") == 200
+    assert say("PUT", "contextInstance/save?order=4", instance("daily", "weekly")) == 200
+    assert say("DELETE", "jobProvision/remove?order=1", b"plan") == 200
+    assert say("PUT", "contextInstance/save?order=7", instance("daily", "weekly", number="i2")) == 200
+    wait_for_actor(agent, "schedules", "armed", 2)
+    assert say("PUT", "contextInstance/save?order=first", instance("daily")) == 400
+
+
 def test_what_was_due_until_an_instance_ended_is_told_when_it_is_removed(
     agent: AgentProcess, dashboard: StandInDashboard
 ) -> None:

@@ -55,20 +55,20 @@ class StandInAgent:
         self.refuses: set[str] = set()
         self._orders = orders
 
-    def provision(self, jobs: ProvisionedJobs) -> None:
+    def provision(self, jobs: ProvisionedJobs, *, order: int = 0) -> None:
         """Take note."""
         names = tuple(job.name for job in jobs.jobs)
         self._told(Order(self.name, "provision", plan=jobs.plan, jobs=names))
 
-    def withdraw(self, plan: str) -> None:
+    def withdraw(self, plan: str, *, order: int = 0) -> None:
         """Take note."""
         self._told(Order(self.name, "withdraw", plan=plan))
 
-    def publish(self, instance: PublishedInstance, plan: JobPlan | None = None) -> None:
+    def publish(self, instance: PublishedInstance, plan: JobPlan | None = None, *, order: int = 0) -> None:
         """Take note."""
         self._told(Order(self.name, "publish", instance.instance_id, plan=instance.plan, published=instance))
 
-    def remove(self, instance_id: str, ended_at: int = 0) -> None:
+    def remove(self, instance_id: str, ended_at: int = 0, *, order: int = 0) -> None:
         """Take note."""
         self._told(Order(self.name, "remove", instance_id))
 

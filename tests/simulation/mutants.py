@@ -10,7 +10,7 @@ from unittest import mock
 
 import msgspec
 from immutables import Map
-from jobledger.actors.agent import outbound, recovery, schedules, triggers
+from jobledger.actors.agent import instance_store, outbound, provision_store, recovery, schedules, triggers
 from jobledger.actors.agent.intake import Intake
 from jobledger.actors.agent.job_queue import JobQueueActor
 from jobledger.actors.agent.job_queues import JobQueues
@@ -311,6 +311,15 @@ def _forgets_fires() -> Iterator[None]:
 @_mutant("what was due when an instance ended, and did not happen, is not told")
 def _leaves_fires_over() -> Iterator[None]:
     with mock.patch.object(triggers.Timetable, "left_over", return_value=[]):
+        yield
+
+
+@_mutant("an agent does what was overtaken on its way")
+def _takes_late_orders() -> Iterator[None]:
+    with (
+        mock.patch.object(instance_store.InstanceStore, "overtaken", return_value=False),
+        mock.patch.object(provision_store.ProvisionStore, "overtaken", return_value=False),
+    ):
         yield
 
 

@@ -100,13 +100,11 @@ class Network:
         self.weather = weather
         self.faults = loop.kinds
 
-    def request(
-        self, station: Station, link: str, handle: Callable[[Any], AnswerT], *, overtakes: bool = True
-    ) -> AnswerT:
+    def request(self, station: Station, link: str, handle: Callable[[Any], AnswerT]) -> AnswerT:
         """Have something handled by whoever listens at a station; raises what that raised.
 
-        ``link`` names the stream of chance. ``overtakes``: it may come late, or once more, behind what was
-        sent after it. Raises ``NetworkFailed``.
+        It may come late, or once more, behind what was sent after it. ``link`` names the stream of chance.
+        Raises ``NetworkFailed``.
         """
         caller = current_process()
         chance = self.loop.chance(f"network {link}")
@@ -114,7 +112,7 @@ class Network:
         request = _Request(self, caller)
         fate = chance.random()
         delay_us = 200 + int(chance.expovariate(1 / 3_000))
-        if overtakes and fate < weather.late:
+        if fate < weather.late:
             delay_us += chance.randrange(60_000_000)
             self.faults["fault: request late"] += 1
         answer_lost = chance.random() < weather.lost_answers
@@ -124,7 +122,7 @@ class Network:
             self.faults["fault: request lost"] += 1
         else:
             self._send(station, request, handle, delay_us, answer_lost=answer_lost)
-        if overtakes and chance.random() < weather.repeated:
+        if chance.random() < weather.repeated:
             self.faults["fault: request repeated"] += 1
             again_us = delay_us + chance.choice([500, 20_000, 5_000_000, 90_000_000])
             self._send(station, request, handle, again_us, answer_lost=False)

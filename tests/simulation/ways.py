@@ -140,25 +140,27 @@ class TransportOverNetwork:
         self._station = station
         self._wire = wire
 
-    def provision(self, jobs: ProvisionedJobs) -> None:
+    def provision(self, jobs: ProvisionedJobs, *, order: int) -> None:
         raw = encode_provision(jobs) if self._wire else None
 
         def provision(agent: Agent) -> None:
-            problems = agent.provision([jobs if raw is None else decode_provision(raw)])
+            problems = agent.provision([jobs if raw is None else decode_provision(raw)], order=order)
             if problems:
                 raise Refused(400, "; ".join(problems))
 
-        self._set(provision)
+        self._ask(provision)
 
-    def withdraw(self, plan: str) -> None:
-        self._set(lambda agent: agent.withdraw(plan))
+    def withdraw(self, plan: str, *, order: int) -> None:
+        self._ask(lambda agent: agent.withdraw(plan, order=order))
 
-    def publish(self, instance: PublishedInstance, plan: JobPlan) -> None:
+    def publish(self, instance: PublishedInstance, plan: JobPlan, *, order: int) -> None:
         raw = encode_instance(instance, plan) if self._wire else None
-        self._set(lambda agent: agent.publish([instance if raw is None else decode_instance(raw)]))
+        self._ask(
+            lambda agent: agent.publish([instance if raw is None else decode_instance(raw)], order=order)
+        )
 
-    def remove(self, instance_id: str, ended_at: Instant) -> None:
-        self._set(lambda agent: agent.remove(instance_id, ended_at=ended_at))
+    def remove(self, instance_id: str, ended_at: Instant, *, order: int) -> None:
+        self._ask(lambda agent: agent.remove(instance_id, ended_at=ended_at, order=order))
 
     def initiate(self, initiations: Sequence[Initiation]) -> list[str | None]:
         raw = [encode_initiation(each) for each in initiations] if self._wire else None
@@ -179,13 +181,10 @@ class TransportOverNetwork:
     def close(self) -> None:
         """There is nothing to let go of."""
 
-    def _set(self, work: Callable[[Agent], None]) -> None:
-        self._ask(work, overtakes=False)
-
-    def _ask(self, work: Callable[[Agent], AnswerT], *, overtakes: bool = True) -> AnswerT:
+    def _ask(self, work: Callable[[Agent], AnswerT]) -> AnswerT:
         try:
             link = f"dashboard to {self._station.name}"
-            return self._network.request(self._station, link, _asked_of_agent(work), overtakes=overtakes)
+            return self._network.request(self._station, link, _asked_of_agent(work))
         except (NetworkFailed, Busy) as error:
             raise AgentUnreachable(str(error)) from error
         except Refused as error:

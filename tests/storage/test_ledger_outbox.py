@@ -57,6 +57,20 @@ def test_a_confirmation_is_durable_may_be_repeated_and_goes_no_further_than_it_s
     ledger.delivered("nobody", 99)
 
 
+def test_sequences_can_be_begun_further_on_and_are_not_set_back(bench: LedgerBench) -> None:
+    ledger = bench.open()
+    stream = uuid4()
+    ledger.leave_out(through=1_800_000_000_000_000)
+    ledger.save(Change(appends=(append(stream, 0),), outgoing=(("a", stream, 1, "first"),)))
+    ledger = bench.open()
+    ledger.leave_out(through=500)
+    ledger.save(Change(outgoing=(("a", stream, 1, "second"),)))
+    ledger.leave_out(through=1_900_000_000_000_000)
+    ledger.save(Change(outgoing=(("a", stream, 1, "third"),)))
+    sequences = [each.sequence for each in ledger.outgoing("a")]
+    assert sequences == [1_800_000_000_000_001, 1_800_000_000_000_002, 1_900_000_000_000_001]
+
+
 def test_an_old_confirmation_in_the_same_commit_does_not_take_a_newer_one_back(ledger: Ledger) -> None:
     stream = uuid4()
     ledger.save(

@@ -5,6 +5,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from jobledger.actors.dashboard import gateway
 from runner import Happening, Play, play, trace
 from scenario_actors import ActorStage
 from scenario_core import CoreStage
@@ -13,6 +14,12 @@ from scenario_language import Scenario, Tell, read
 from scenario_stage import Stage
 
 SCENARIOS = sorted(Path(__file__).parent.rglob("*.scenario"), key=lambda path: path.stem)
+
+
+@pytest.fixture(autouse=True)
+def _clock_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two lines no time passes: what an agent has taken is confirmed at once, not a moment later."""
+    monkeypatch.setattr(gateway, "CONFIRM_AFTER_MS", 0)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """``jobledger instance``: start runs of a plan, look into them, watch them and end them."""
 
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -208,10 +207,7 @@ def _watch_live(looks: "Looks") -> answers.Instance | None:
             return ""
         return drawn(last, height=terminal.height - 1, now=datetime.now(UTC))
 
-    with (
-        Live(console=terminal, get_renderable=draw, refresh_per_second=4) as live,
-        suppress(KeyboardInterrupt),
-    ):
+    with Live(console=terminal, get_renderable=draw, refresh_per_second=4) as live:
         for shown, _document in looks:
             last = shown
             live.refresh()

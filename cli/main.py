@@ -1,10 +1,12 @@
 """The ``jobledger`` command; a noun's module is imported when it is used, so the prompt is soon back."""
 
 from importlib import import_module
+from typing import Any
 
 import click
 
 from .. import __version__
+from .failures import ExitCode
 
 _COMMANDS = {
     "dashboard": ("servers", "Serve a dashboard: it orchestrates plan instances."),
@@ -43,6 +45,17 @@ class LazyGroup(click.Group):
         module, _line = _COMMANDS[cmd_name]
         found = getattr(import_module(f".{module}", __package__), cmd_name.replace("-", "_"))
         return found if isinstance(found, click.Command) else None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C ends it with an exit code of its own."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise click.exceptions.Exit(ExitCode.INTERRUPTED) from interrupt
+        except click.Abort as abort:
+            if isinstance(abort.__context__, KeyboardInterrupt):  # at a question
+                raise click.exceptions.Exit(ExitCode.INTERRUPTED) from abort
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list in the help, without importing anything for it."""

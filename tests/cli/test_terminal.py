@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +26,11 @@ contexts:
       print: {command: ./print.sh}
 """
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*3[0-7]m")
+_IN_ITS_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # so that Ctrl-C is told to who runs in it
+os.execv(sys.executable, [sys.executable, "-m", "jobledger", *sys.argv[1:]])
+"""
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -55,27 +61,50 @@ class Person:
         assert done.returncode == code, done.stderr
         return done.stdout
 
-    def sees(self, *arguments: str, code: int = 0, **more: str) -> str:
-        """What stands on the terminal afterwards, escapes and all."""
+    def sees(
+        self, *arguments: str, code: int = 0, keys_after: tuple[str, str] | None = None, **more: str
+    ) -> str:
+        """What stands on the terminal afterwards, escapes and all.
+
+        ``keys_after``: what is waited for on the terminal, and what is then typed.
+        """
         ours, theirs = pty.openpty()
         with subprocess.Popen(
-            [sys.executable, "-m", "jobledger", *arguments],
+            [sys.executable, "-c", _IN_ITS_TERMINAL, *arguments],
             env={**self._environment, **more},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            close_fds=True,
+            start_new_session=True,
         ) as command:
             os.close(theirs)
             seen = b""
             try:
                 while part := os.read(ours, 65536):
                     seen += part
+                    if keys_after is not None and keys_after[0].encode() in seen:
+                        os.write(ours, keys_after[1].encode())
+                        keys_after = None
             except OSError:
                 pass  # how a terminal says that nobody writes to it any more
             assert command.wait(60) == code, seen
         os.close(ours)
         return seen.decode()
+
+    def interrupts(self, *arguments: str) -> tuple[str, int]:
+        """What a command in a pipe has printed, and its exit code, when Ctrl-C comes after its first line."""
+        with subprocess.Popen(
+            [sys.executable, "-m", "jobledger", *arguments],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as command:
+            assert command.stdout is not None
+            first = command.stdout.readline()
+            command.send_signal(signal.SIGINT)
+            rest, _nothing = command.communicate(timeout=30)
+        return first + rest, command.returncode
 
     def until(self, *arguments: str, holds: str) -> None:
         pause = threading.Event()
@@ -153,3 +182,22 @@ def test_a_watch_is_drawn_in_a_terminal_and_is_plain_lines_when_piped(person: Pe
 def test_who_wants_no_colour_and_whose_terminal_has_none_gets_none(person: Person) -> None:
     assert not COLOUR.search(person.sees("instance", "show", "night", NO_COLOR="1"))
     assert "\x1b" not in person.sees("instance", "show", "night", TERM="dumb")
+
+
+def test_a_watch_that_is_interrupted_ends_with_exit_code_130_and_without_a_traceback(person: Person) -> None:
+    person.piped("job", "submit", "night", "load")  # so that there is something to wait for
+    seen, code = person.interrupts("instance", "watch", "night")
+    assert code == 130
+    assert "Traceback" not in seen
+
+
+def test_a_watch_in_a_terminal_that_is_interrupted_keeps_its_last_picture(person: Person) -> None:
+    person.piped("job", "submit", "night", "load")
+    seen = person.sees("instance", "watch", "night", code=130, keys_after=("reports", "\x03"))
+    assert "load" in ESCAPE.sub("", seen)
+    assert "Traceback" not in seen
+
+
+def test_a_question_that_is_interrupted_ends_with_exit_code_130(person: Person) -> None:
+    seen = person.sees("encrypt", code=130, keys_after=("Value", "\x03"))
+    assert "Traceback" not in seen

@@ -47,7 +47,8 @@ _TABLES = (
         ends_at BIGINT,
         ended_at BIGINT,
         position BIGINT NOT NULL,
-        counts {bytes} NOT NULL)""",
+        counts {bytes} NOT NULL,
+        agents {bytes} NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS instances_newest ON instances (started_at DESC, instance_id DESC)",
     "CREATE INDEX IF NOT EXISTS instances_of_plan ON instances (plan, started_at DESC, instance_id DESC)",
     """CREATE INDEX IF NOT EXISTS instances_active ON instances (started_at DESC, instance_id DESC)
@@ -56,9 +57,10 @@ _TABLES = (
         name TEXT PRIMARY KEY,
         stream {uuid} NOT NULL,
         version BIGINT NOT NULL,
-        disabled SMALLINT NOT NULL,
+        standing TEXT NOT NULL,
         pushed_at BIGINT NOT NULL,
-        agents {bytes} NOT NULL)""",
+        agents {bytes} NOT NULL,
+        position BIGINT NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS agents (
         name TEXT PRIMARY KEY,
         url TEXT NOT NULL,

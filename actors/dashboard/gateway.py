@@ -14,7 +14,7 @@ import pykka
 import structlog
 
 from ...domain.commands import RefuseInitiation
-from ...domain.facts import JobInitiated, KillRequested, PlanPushed
+from ...domain.facts import AgentsSynchronised, JobInitiated, KillRequested, PlanDeleted, PlanPushed
 from ...domain.instants import Instant
 from ...domain.messages import Initiation
 from ...domain.secret_values import MASK
@@ -173,10 +173,16 @@ class AgentGatewayActor(pykka.ThreadingActor):
         match kind, recorded.fact:
             case "provision", PlanPushed(plan=plan):
                 transport.provision(self._orders.provision(plan, self._agent))
+            case "provision", AgentsSynchronised(plan=name, version=version):
+                transport.provision(self._orders.provision(self._orders.plan(name, version), self._agent))
             case "withdraw", PlanPushed(plan=plan):
                 transport.withdraw(plan.name)
+            case "withdraw", AgentsSynchronised(plan=name) | PlanDeleted(plan=name):
+                transport.withdraw(name)
             case "publish", _:
-                transport.publish(*self._orders.publication(recorded.originator_id, self._agent))
+                publication = self._orders.publication(recorded.originator_id, self._agent)
+                if publication is not None:
+                    transport.publish(*publication)
             case "remove", _:
                 transport.remove(str(recorded.originator_id))
             case "kill", KillRequested(initiation=number, pid=pid, force=force):

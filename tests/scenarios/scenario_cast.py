@@ -1,5 +1,6 @@
 """Who plays in a story: plans and instances by the names that its lines use, as they were last looked at."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,9 @@ class Cast:
         """By label, in the order in which they came to be."""
         self.before: dict[str, InstanceView] = {}
         self._labels: dict[str, str] = {}
+        self._prepared: dict[str, str] = {}
+        self._begun: Counter[str] = Counter()
+        self._positions: dict[str, int] = {}
         self.facts: list[tuple[str, FactView]] = []
         """Those of the last step, with the label of their instance."""
         self.orders: list[Order] = []
@@ -52,12 +56,15 @@ class Cast:
 
     def look(self) -> None:
         """See what the last step led to."""
-        for view in self._stage.instances():
+        seen = self._stage.instances()
+        for plan in {view.plan for view in seen}:
+            self.instances.pop(f"{plan}#next", None)
+        for view in seen:
             label = self._label(view)
-            known = self.instances.get(label)
-            position = 0 if known is None else known.position
+            position = self._positions.get(view.instance_id, 0)
             if view.position > position:
                 self.facts += [(label, fact) for fact in self._stage.facts(view.instance_id, position)]
+            self._positions[view.instance_id] = view.position
             self.instances[label] = view
         orders = self._stage.orders()
         self.orders += orders[self._heard :]
@@ -67,10 +74,16 @@ class Cast:
         self._missed = len(missed)
 
     def _label(self, view: InstanceView) -> str:
+        """Instances are numbered as they begin; the one that is prepared is the next."""
+        if view.status == "PREPARED":
+            self._prepared[view.instance_id] = f"{view.plan}#next"
+            return self._prepared[view.instance_id]
         label = self._labels.get(view.instance_id)
+        if label is None and view.ended_at is not None and view.ended_at < view.started_at:
+            label = self._labels[view.instance_id] = f"{view.plan}#never-{len(self._labels)}"
         if label is None:
-            number = sum(each.plan == view.plan for each in self.instances.values()) + 1
-            label = self._labels[view.instance_id] = f"{view.plan}#{number}"
+            self._begun[view.plan] += 1
+            label = self._labels[view.instance_id] = f"{view.plan}#{self._begun[view.plan]}"
         return label
 
     def news(self) -> Iterator[str]:
@@ -232,7 +245,7 @@ class Cast:
 
     def label_of(self, instance_id: str) -> str:
         """The label of an instance by its id."""
-        return self._labels[instance_id]
+        return self._labels.get(instance_id) or self._prepared[instance_id]
 
 
 def _walk(context: ContextView) -> Iterator[ContextView]:

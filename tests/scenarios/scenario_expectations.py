@@ -229,9 +229,16 @@ class Expectations:
         yield in_short(dict(sorted(expected.items()))), in_short(dict(sorted(found.items())))
 
     def _instances(self, words: list[str]) -> Iterator[tuple[str, str]]:
-        """``instances night#1 ENDED, night#2 WAITING``: all there are, with their statuses."""
+        """``instances night#1 ENDED, night#2 WAITING``: all that have begun, with their statuses.
+
+        What is prepared counts where it is expected: ``night#next PREPARED``.
+        """
         expected = [pair.strip() for pair in " ".join(words).split(",") if pair.strip()]
-        found = [f"{label} {view.status}" for label, view in self._cast.instances.items()]
+        found = [
+            told
+            for label, view in self._cast.instances.items()
+            if (told := f"{label} {view.status}") in expected or view.ended_at or view.status != "PREPARED"
+        ]
         yield ", ".join(expected) or "none", ", ".join(found) or "none"
 
     def _recorded(self, words: list[str]) -> Iterator[tuple[str, str]]:

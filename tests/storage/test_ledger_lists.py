@@ -3,8 +3,9 @@
 from uuid import UUID, uuid4
 
 import pytest
-from jobledger.domain.plan_log import plan_stream
+from jobledger.domain.plan_log import evolve_plan, plan_stream
 from jobledger.storage.ledger import Ledger
+from jobledger.storage.read_models import summary_of_plan
 from jobledger.storage.records import AgentRow, Append, Change, InstanceSummary
 from ledger_samples import LedgerBench, append, pushed, recorded, started, summary
 
@@ -12,7 +13,12 @@ from ledger_samples import LedgerBench, append, pushed, recorded, started, summa
 def _push(ledger: Ledger, name: str, version: int, **plan: object) -> None:
     stream = plan_stream(name)
     fact = recorded(stream, version, pushed(name, version, **plan))  # type: ignore[arg-type]
-    ledger.save(Change(appends=(Append(stream=stream, expected=version - 1, facts=(fact,)),)))
+    ledger.save(
+        Change(
+            appends=(Append(stream=stream, expected=version - 1, facts=(fact,)),),
+            plans=(summary_of_plan(evolve_plan(None, fact)),),
+        )
+    )
 
 
 def _start(ledger: Ledger, instance_id: UUID, **changes: object) -> None:

@@ -1,4 +1,4 @@
-"""The dashboard is killed again and again while a plan starts every second: no start is lost or told twice."""
+"""The dashboard is killed while a plan starts every second: no start is lost or told twice."""
 
 import os
 import random
@@ -48,7 +48,7 @@ def accounted(facts: list[dict[str, Any]]) -> dict[int, str]:
 
 @pytest.mark.crash
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS), ids=lambda seed: f"seed {seed}")
-def test_every_second_is_accounted_for_once_whenever_the_dashboard_is_killed(seed: int, tmp_path: Path) -> None:
+def test_every_second_has_one_fact_whenever_the_dashboard_is_killed(seed: int, tmp_path: Path) -> None:
     dice, never = random.Random(seed), threading.Event()
     plan = bundle(
         "ticking",
@@ -75,10 +75,12 @@ def test_every_second_is_accounted_for_once_whenever_the_dashboard_is_killed(see
         assert set(told.values()) <= {"started", "window passed"}, f"seed {seed}"
         started = [at for at, what in told.items() if what == "started"]
         instances = rig.ok("GET", "/api/v1/instances?plan=ticking&limit=1000")["items"]
-        begun = [each for each in instances if each["status"] != "PREPARED" and each["started_at"] <= disabled["at"]]
-        assert len([each for each in begun if not _called_off(each)]) == len(started), f"seed {seed}"
+        begun = [each for each in instances if _began_by(each, disabled["at"])]
+        assert len(begun) == len(started), f"seed {seed}"
 
 
-def _called_off(instance: dict[str, Any]) -> bool:
-    """It was prepared, and ended before its start."""
-    return instance["ended_at"] is not None and instance["ended_at"] < instance["started_at"]
+def _began_by(instance: dict[str, Any], at: str) -> bool:
+    """Whether it began up to then; one that was only prepared, or called off before its start, did not."""
+    if instance["status"] == "PREPARED" or instance["started_at"] > at:
+        return False
+    return instance["ended_at"] is None or instance["ended_at"] >= instance["started_at"]

@@ -88,10 +88,6 @@ class ActiveInstances:
             ends = [self._by_id[each].ends_at for each in self._by_plan.get(plan, ())]
         return any(ends_at is not None and ends_at <= now for ends_at in ends)
 
-    def of_agent(self, agent: str) -> list[UUID]:
-        """The active instances that an agent has to know, oldest first."""
-        return [each.instance_id for each in self.all() if agent in each.agents]
-
     def plan_of(self, instance_id: UUID) -> str | None:
         """The plan that an active instance is a run of; ``None`` if it is not active."""
         with self._lock:

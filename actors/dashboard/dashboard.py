@@ -716,8 +716,10 @@ class Dashboard:
                 return found[::-1]
 
     def instances_for_agent(self, agent: str) -> list[InstanceState]:
-        """The active instances that an agent has to know."""
-        return [self.instance(each) for each in self._active.of_agent(agent)]
+        """The active instances that an agent has to know: what is on disk, also if nobody heard of it yet."""
+        rows = [row for row in self._active_rows() if agent in row.agents]
+        states = [self.instance(row.instance_id) for row in reversed(rows)]
+        return [state for state in states if not state.ended]
 
     def wait_for_change(self, instance_id: UUID, after: int, timeout_seconds: float) -> InstanceState:
         """The live state once it is past a position, or when the time is over; raises ``UnknownName``."""

@@ -27,7 +27,7 @@ from ...domain.plan_log import PlanStanding, PlanState, plan_stream, read_source
 from ...domain.starts import next_look
 from ...storage.ledger import Ledger
 from ...storage.read_models import summary_of_plan
-from ...storage.records import Append, Change, Conflict, Inbound, InboxEntry, Snapshot
+from ...storage.records import Append, Change, Conflict, Inbound, InboxEntry, Snapshot, Unavailable
 from ..pool import ActorPool, PooledActor
 from ..timers import Clock
 from .active_instances import ActiveInstance, ActiveInstances
@@ -146,7 +146,7 @@ class PlanSurroundings(msgspec.Struct, frozen=True, kw_only=True):
     committed: Callable[[tuple[Delivery, ...]], None]
     started: Callable[[ActiveInstance], None]
     written: Callable[[UUID, int], None]
-    """The log of an instance was written to, up to a position."""
+    """The log of an instance was written to, up to a position, or may have been."""
     bring_back: Callable[[str], None]
     """Have the index of active instances follow the plan's list of instances again."""
     next_start_at: Callable[[str, Instant | None], None]
@@ -450,17 +450,22 @@ class PlanActor(PooledActor):
         facts = [*decision.facts, *(fact for step in decision.steps.values() for fact in step.facts)]
         told = deliveries(facts)
         snapshots = self._snapshots(decision.state)
-        self._around.ledger.save(
-            Change(
-                appends=(*_appends(decision), *(() if held is None else held.appends())),
-                consumed=() if entry is None else (entry.position,),
-                outgoing=told,
-                summaries=tuple(summary_of(step.state) for step in decision.steps.values()),
-                plans=(summary_of_plan(decision.state),),
-                inbound=(*self._inbound(decision), *(() if held is None else held.inbound())),
-                snapshots=(*snapshots, *(() if held is None else held.snapshots())),
-            )
+        change = Change(
+            appends=(*_appends(decision), *(() if held is None else held.appends())),
+            consumed=() if entry is None else (entry.position,),
+            outgoing=told,
+            summaries=tuple(summary_of(step.state) for step in decision.steps.values()),
+            plans=(summary_of_plan(decision.state),),
+            inbound=(*self._inbound(decision), *(() if held is None else held.inbound())),
+            snapshots=(*snapshots, *(() if held is None else held.snapshots())),
         )
+        try:
+            self._around.ledger.save(change)
+        except Unavailable:
+            # It may have been stored all the same: the actors of these instances look.
+            for instance_id, step in decision.steps.items():
+                self._around.written(instance_id, step.state.position)
+            raise
         if held is not None:
             held.saved = True
         self._let_go_of_prepared(decision.state)

@@ -14,8 +14,8 @@ from jobledger.actors.agent import outbound, recovery, schedules
 from jobledger.actors.agent.intake import Intake
 from jobledger.actors.agent.job_queue import JobQueueActor
 from jobledger.actors.agent.job_queues import JobQueues
-from jobledger.actors.dashboard import active_instances, dashboard, gateway, instance_actor, plan_actor
-from jobledger.domain import decision, hearing, lock_group, topology
+from jobledger.actors.dashboard import active_instances, dashboard, gateway, instance_actor
+from jobledger.domain import decision, hearing, lock_group, plan_decision, topology
 from jobledger.domain.facts import StartSkipped
 from jobledger.storage import group_commit
 from jobledger.storage.ledger import Ledger
@@ -232,13 +232,17 @@ def _raises_for_one() -> Iterator[None]:
 
 @_mutant("starts that do not happen leave no fact")
 def _skips_in_silence() -> Iterator[None]:
-    def make(due_starts: Any) -> Any:
-        def silent(*args: Any, **more: Any) -> Any:
-            return (fact for fact in due_starts(*args, **more) if not isinstance(fact, StartSkipped))
+    def make(next_fact: Any) -> Any:
+        def silent(state: Any, around: Any) -> Any:
+            while isinstance(fact := next_fact(state, around), StartSkipped):
+                state = msgspec.structs.replace(
+                    state, accounted_through=max(state.accounted_through, fact.through), deferred=None
+                )
+            return fact
 
         return silent
 
-    with _replaced(plan_actor, "due_starts", make):
+    with _replaced(plan_decision, "next_start_fact", make):
         yield
 
 

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import pykka
 from jobledger.actors.agent import backoff, intake, outbound
-from jobledger.actors.dashboard import dashboard, gateway, lock_groups, plan_actor
+from jobledger.actors.dashboard import dashboard, gateway, lock_groups, plan_actor, turns
 from jobledger.actors.pool import ActorPool, PooledActor
 from jobledger.actors.timers import Clock, Timers
 from jobledger.domain.instants import Instant
@@ -307,6 +307,7 @@ def virtual_actors(chance: random.Random) -> Iterator[None]:
         (outbound, "threading", SimpleNamespace(Event=VirtualEvent)),
         (intake, "Future", ConcurrentFuture),
         (lock_groups, "threading", SimpleNamespace(Lock=VirtualLock)),
+        (turns, "threading", SimpleNamespace(Lock=VirtualLock)),
         (backoff, "random", chance),
         (gateway, "random", chance),
         (dashboard, "uuid4", uuid4),

@@ -58,6 +58,12 @@ def next_start_fact(state: PlanState, around: Surrounding) -> StartFact | None:
     return _of_due(state, due_at, times, around)
 
 
+def next_start(state: PlanState, default_zone: str) -> Instant | None:
+    """When the plan's clock strikes next, whatever becomes of that start; ``None``: never."""
+    times = None if state.gone else StartTimes.of(state.plan.window, default_zone)
+    return None if times is None else times.after(state.accounted_through)
+
+
 def next_look(state: PlanState, default_zone: str) -> Instant | None:
     """When there is something to account for next, if nothing else happens; ``None``: never."""
     times = None if state.gone else StartTimes.of(state.plan.window, default_zone)

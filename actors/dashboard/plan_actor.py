@@ -226,6 +226,10 @@ class PlanActor(PooledActor):
                 answer = None
             case _:
                 answer = self._obey_order(message)
+                if self._known().deferred is not None:
+                    # What was ordered may decide about the start that waits: look at it at once.
+                    self._around.next_start_at(self._name, self._now)
+                    return answer
         self._tell_next_look()
         return answer
 

@@ -6,7 +6,7 @@ import msgspec
 
 from ...actors.dashboard.dashboard import Dashboard
 from ...domain.plan_log import PlanStanding, PlanState
-from ...domain.starts import next_look
+from ...domain.starts import next_start
 from ..wire.views import FactView, fact_view, written_if_known
 from .callers import Access
 from .instances import Accepted, FactList, PageQuery, Reason, ReasonBody, accepted
@@ -106,7 +106,7 @@ def _now(dashboard: Dashboard, state: PlanState) -> PlanNow:
     return PlanNow(
         **{**msgspec.structs.asdict(version), "disabled": state.disabled},
         standing=state.standing,
-        next_start=written_if_known(next_look(state, dashboard.config.time_zone)),
+        next_start=written_if_known(next_start(state, dashboard.config.time_zone)),
         waiting_start=written_if_known(state.deferred),
         prepared=None if state.prepared is None else str(state.prepared.instance_id),
         agents_to_tell=tuple(dashboard.plan_awaits(state.plan.name)),

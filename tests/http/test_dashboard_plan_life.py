@@ -81,6 +81,26 @@ def test_a_plan_shows_its_next_start_what_is_prepared_and_whom_it_still_has_to_t
     assert "standing" not in dashboard.get("/api/v1/plans/clocked/versions/1").json
 
 
+def test_a_plan_shows_the_start_that_waits_beside_the_next_one_until_it_is_disabled(
+    dashboard: Served,
+) -> None:
+    dashboard.push(clocked(end_on_completion=True, concurrent=False))
+    dashboard.post("/api/v1/plans/clocked/instances", {"run_until_ended": True})
+
+    def shown() -> tuple[str | None, str]:
+        plan = dashboard.get("/api/v1/plans/clocked").json
+        return plan["waiting_start"], plan["next_start"]
+
+    dashboard.dashboard.clock.advance(FIRST - START)  # type: ignore[attr-defined]
+    dashboard.dashboard.look_at_clock()
+
+    eventually(lambda: shown() == (written(FIRST), written(FIRST + 6 * HOUR)))
+    dashboard.post("/api/v1/plans/clocked/disable")
+    eventually(lambda: shown() == (None, written(FIRST + 6 * HOUR)))
+    log = dashboard.get("/api/v1/plans/clocked/log").json["items"]
+    assert [each["data"]["reason"] for each in log if each["type"] == "StartSkipped"] == ["plan disabled"]
+
+
 # --- delete -------------------------------------------------------------------------------------------------
 
 

@@ -10,13 +10,15 @@ from jobledger.actors.dashboard.ports import AgentUnreachable
 from jobledger.domain import commands
 from jobledger.domain.decide import Step, advance, preview_dependants
 from jobledger.domain.facts import (
+    AgentsSynchronised,
     Cause,
     GlobalEventRaised,
     JobInitiated,
     KillRequested,
+    PlanDeleted,
     PlanPushed,
     Recorded,
-    StartSkipped,
+    ResetOrdered,
 )
 from jobledger.domain.instance import InstanceState, replay
 from jobledger.domain.instants import Instant
@@ -26,7 +28,7 @@ from jobledger.domain.locks import define, reset
 from jobledger.domain.messages import Initiation, ProcessEvent, ProvisionedJobs, PublishedInstance
 from jobledger.domain.plan import CommandJob, EventJob, EventKind, JobPlan
 from jobledger.domain.plan_decision import ByHand, PlanDecision, PlanWorld
-from jobledger.domain.plan_log import PlanState, plan_stream
+from jobledger.domain.plan_log import PlanStanding, PlanState, evolve_plan, plan_stream
 from jobledger.domain.snapshots import digest
 from jobledger.domain.topology import Topology
 from jobledger.domain.validation import validate
@@ -38,11 +40,15 @@ from scenario_stage import (
     BEGINNING,
     Beginning,
     Command,
+    Fresh,
+    PlanOrder,
+    PlanShown,
     Refusal,
     Revision,
     errors_of,
     refusal_of,
     revised,
+    shown,
 )
 
 ZONE = "UTC"
@@ -56,7 +62,7 @@ class CoreStage:
         self._orders = Orders()
         self._agents: dict[str, StandInAgent] = {}
         self._plans: dict[str, PlanState] = {}
-        self._plan_log: list[Recorded] = []
+        self._plan_logs: dict[str, list[Recorded]] = defaultdict(list)
         self._topologies: dict[tuple[str, int], Topology] = {}
         self._states: dict[UUID, InstanceState] = {}
         self._logs: dict[UUID, list[Recorded]] = {}
@@ -99,9 +105,13 @@ class CoreStage:
         order = ByHand(
             instance_id=UUID(int=next(self._begun)),
             parameters=beginning.parameters,
+            business_date=beginning.business_date,
             until_ended=beginning.until_ended,
+            commands_held=beginning.commands_held,
             dry_run=beginning.dry_run,
         )
+        if (gone := self._gone(beginning.plan)) is not None:
+            return gone
         decision = self._plan_decision(beginning.plan)
         refused = decision.start_by_hand(order, Cause(command="StartInstance", by="olga"))
         if refused is not None:
@@ -109,6 +119,43 @@ class CoreStage:
         self._decided(beginning.plan, decision)
         self._settle()
         return None
+
+    def order(self, order: PlanOrder) -> Refusal | None:
+        """Let the plan decide, once all that was due before is accounted for."""
+        if (gone := self._gone(order.plan)) is not None:
+            return gone
+        self._start_due(order.plan)
+        cause = Cause(command=order.verb, by=order.by, source="10.0.0.7", reason=order.reason)
+        decision = self._plan_decision(order.plan)
+        refused = getattr(decision, order.verb)(cause)
+        if refused is not None:
+            return refusal_of(refused)
+        self._decided(order.plan, decision)
+        for each in decision.to_end:
+            ended = commands.HeardOrder(order=commands.EndInstance(reason="plan deleted"))
+            self._decide(each, ended, decision.facts[-1].cause)
+        self._settle()
+        return None
+
+    def _gone(self, plan: str) -> Refusal | None:
+        deleted = self._plans[plan].standing is PlanStanding.DELETED
+        return Refusal(f"plan {plan} was deleted", unknown=True) if deleted else None
+
+    def reset(self, instance_id: str, fresh: Fresh) -> Refusal | None:
+        """Let the plan say whether it may be, and the instance decide."""
+        ended = UUID(instance_id)
+        plan = self._states[ended].plan
+        refused = self._plan_decision(plan).refusal_to_reset()
+        if refused is None:
+            order = commands.ResetInstance(
+                successor=UUID(int=next(self._begun)),
+                parameters=fresh.parameters,
+                same_parameters=fresh.same_parameters,
+                hold_commands=fresh.commands_held,
+            )
+            refused = self._decide(ended, order, Cause(command="ResetInstance", by="olga", source="10.0.0.7"))
+        self._settle()
+        return None if refused is None else refusal_of(refused)
 
     def command(self, instance_id: str, command: Command) -> Refusal | None:
         """Let the instance decide."""
@@ -187,6 +234,7 @@ class CoreStage:
             for instance_id, log in self._logs.items()
         }
         self._groups = {group: replay_locks(log) for group, log in self._lock_logs.items() if log}
+        self._plans = {name: replay_plan(log) for name, log in self._plan_logs.items()}
         self._now = until
         self._tell_again()
         self.set_clock(until)
@@ -201,9 +249,13 @@ class CoreStage:
         """From the log in memory."""
         return [fact_view(each) for each in self._logs[UUID(instance_id)][after:]]
 
-    def missed_starts(self) -> list[str]:
-        """From the logs of the plans."""
-        return [each.fact.reason for each in self._plan_log if isinstance(each.fact, StartSkipped)]
+    def plan_facts(self, plan: str, after: int) -> list[FactView]:
+        """From the log in memory."""
+        return [fact_view(each) for each in self._plan_logs[plan][after:]]
+
+    def plan_shown(self, plan: str) -> PlanShown:
+        """The live state."""
+        return shown(self._plans[plan], ZONE)
 
     def locks(self) -> list[LockView]:
         """As the groups stand."""
@@ -224,7 +276,12 @@ class CoreStage:
             for group, state in self._groups.items()
             if digest_of_locks(replay_locks(self._lock_logs[group])) != digest_of_locks(state)
         ]
-        return locks + [
+        plans = [
+            f"plan {name}: the log amounts to another state"
+            for name, state in self._plans.items()
+            if replay_plan(self._plan_logs[name]) != state
+        ]
+        return [*locks, *plans] + [
             f"instance {instance_id} of {state.plan}: the log amounts to another state"
             for instance_id, state in self._states.items()
             if digest(replay(state.topology, self._logs[instance_id])) != digest(state)
@@ -262,7 +319,7 @@ class CoreStage:
         """Keep what a plan decided, and have everything follow."""
         assert decision.state is not None
         self._plans[name] = decision.state
-        self._plan_log.extend(decision.facts)
+        self._plan_logs[name].extend(decision.facts)
         for recorded in decision.facts:
             self._deliver(recorded)
             if isinstance(fact := recorded.fact, PlanPushed):
@@ -274,8 +331,17 @@ class CoreStage:
         self._took_locks(group, decision.locks, tuple(decision.lock_facts), tuple(decision.granted))
 
     def _start_due(self, name: str) -> None:
+        while True:
+            decision = self._plan_decision(name)
+            decision.account(Cause(command="AccountForStarts", by="clock"))
+            self._decided(name, decision)
+            if not decision.facts:
+                return
+
+    def _begin_instead(self, previous: UUID, order: ResetOrdered, cause: Cause) -> None:
+        name = self._states[previous].plan
         decision = self._plan_decision(name)
-        decision.account(Cause(command="AccountForStarts", by="clock"))
+        decision.begin_instead(previous, order, cause)
         self._decided(name, decision)
 
     def _decide(self, instance_id: UUID, command: commands.Command, cause: Cause) -> commands.Refused | None:
@@ -303,6 +369,9 @@ class CoreStage:
                         occurred = _occurred(target.instance_id, event.name, f"{instance_id}/raised/{raised}")
                         self._inbox.append((target.instance_id, occurred))
         self._took_locks(step.state.environment_group, step.locks, step.lock_facts, step.granted)
+        for recorded in step.facts:
+            if isinstance(order := recorded.fact, ResetOrdered):
+                self._begin_instead(instance_id, order, recorded.cause)
         if step.state.ended and before is not None and not (before.ended or before.prepared):
             self._start_due(step.state.plan)
 
@@ -368,12 +437,13 @@ class CoreStage:
         stream = recorded.originator_id
         match kind, recorded.fact:
             case "provision", PlanPushed(plan=plan):
-                held = tuple(
-                    job for job in plan.jobs if not isinstance(job, EventJob) and job.agent == agent.name
-                )
-                agent.provision(ProvisionedJobs(plan=plan.name, jobs=held))
+                agent.provision(self._jobs_for(agent, plan))
+            case "provision", AgentsSynchronised(plan=name, version=version):
+                agent.provision(self._jobs_for(agent, self._topologies[name, version].plan))
             case "withdraw", PlanPushed(plan=plan):
                 agent.withdraw(plan.name)
+            case "withdraw", AgentsSynchronised(plan=name) | PlanDeleted(plan=name):
+                agent.withdraw(name)
             case "publish", _ if self._states[stream].ended:
                 return
             case "publish", _:
@@ -386,6 +456,10 @@ class CoreStage:
                 self._initiate(agent, stream, fact)
             case _:
                 raise ValueError(f"{kind} of {type(recorded.fact).__name__} is nothing to deliver")
+
+    def _jobs_for(self, agent: StandInAgent, plan: JobPlan) -> ProvisionedJobs:
+        held = (job for job in plan.jobs if not isinstance(job, EventJob) and job.agent == agent.name)
+        return ProvisionedJobs(plan=plan.name, jobs=tuple(held))
 
     def _initiate(self, agent: StandInAgent, instance_id: UUID, fact: JobInitiated) -> None:
         state = self._states[instance_id]
@@ -410,6 +484,15 @@ class CoreStage:
                 initiation_id=initiation.id, detail=f"the agent refused the initiation: {refusal}"
             )
             self._inbox.append((instance_id, refused))
+
+
+def replay_plan(log: Sequence[Recorded]) -> PlanState:
+    """The state that the log of a plan amounts to."""
+    state: PlanState | None = None
+    for recorded in log:
+        state = evolve_plan(state, recorded)
+    assert state is not None
+    return state
 
 
 def _occurred(instance_id: UUID, name: str, event_id: str) -> commands.ReportEvent:

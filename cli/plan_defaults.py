@@ -20,8 +20,8 @@ _ORDERS = {
     "release": ("Have new instances of NAME start with JOB held no longer.", ""),
     "skip": ("Have new instances of NAME start with JOB skipped.", "It is passed over when its turn comes."),
     "enable": (
-        "Have new instances of NAME start with JOB skipped no longer.",
-        "Without JOB the plan itself is enabled: its instances start again.",
+        "Let instances of NAME start again; with JOB, have new ones start with JOB skipped no longer.",
+        "Starts that were due while the plan was disabled are not made up for.",
     ),
 }
 _NO_OTHER = "Instances that run stay as they are. JOB is an identifier (agent-name), or its name alone."
@@ -51,6 +51,8 @@ def _command(order: str) -> click.Command:
         from .client import segment
 
         if job_text is None:
+            if contexts:
+                raise click.UsageError("--context says where a job stands: name the JOB too")
             plan_life.turn(client, name, order, reason, as_json=as_json)
             return
         identifier = _identifier(client, name, job_text)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import answers, render
+from .failures import ExitCode, Failure
 from .giving import body_of
 from .options import as_json_option, reason_option, talks_to_dashboard
 
@@ -14,14 +15,22 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
+@click.argument("job_text", metavar="", required=False)
 @reason_option
 @as_json_option
 @talks_to_dashboard
-def disable(client: "Client", *, name: str, reason: str | None, as_json: bool) -> None:
+def disable(client: "Client", *, name: str, job_text: str | None, reason: str | None, as_json: bool) -> None:
     """Let no instance of NAME start any more, neither by its clock nor by hand.
 
-    Instances that run go on. Each start that is due meanwhile is in the plan's log.
+    Instances that run go on. Each start that is due meanwhile is in the plan's log. A job is not disabled but
+    skipped, or held: `jobledger plan skip NAME JOB`.
     """
+    if job_text is not None:
+        raise Failure(
+            f"only a plan is disabled, and {job_text} is not all of {name}",
+            code=ExitCode.USAGE,
+            next_step=f"`jobledger plan skip {name} {job_text}` passes the job over in new instances",
+        )
     turn(client, name, "disable", reason, as_json=as_json)
 
 
@@ -99,9 +108,10 @@ def standing(document: dict[str, Any]) -> list[str]:
         since = render.moment(document["waiting_start"])
         lines.append(f"the start of {since} waits for the active instance to end")
     if document.get("next_start"):
-        prepared = document.get("prepared")
-        known = f", prepared as {prepared}" if prepared else ""
-        lines.append(f"next start {render.moment(document['next_start'])}{known}")
+        lines.append(f"next start {render.moment(document['next_start'])}")
+    if document.get("prepared"):
+        due = render.moment(document["prepared_for"])
+        lines.append(f"the instance of {due} is prepared as {document['prepared']}")
     if document.get("agents_to_tell"):
         lines.append(f"still to be told of it: {', '.join(document['agents_to_tell'])}")
     return lines

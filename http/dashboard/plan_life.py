@@ -7,7 +7,7 @@ import msgspec
 from ...actors.dashboard.dashboard import Dashboard
 from ...domain.plan_log import PlanStanding, PlanState
 from ...domain.starts import next_start
-from ..wire.views import FactView, fact_view, written_if_known
+from ..wire.views import FactView, fact_view, written, written_if_known
 from .callers import Access
 from .instances import Accepted, FactList, PageQuery, Reason, ReasonBody, accepted
 from .plan_versions import PlanAnswer, plan_answer
@@ -26,6 +26,8 @@ class PlanNow(PlanAnswer, frozen=True, kw_only=True):
     """A start that was due and waits for the active instance to end."""
     prepared: str | None
     """The id of the instance that exists ahead of its start."""
+    prepared_for: str | None
+    """The start that it is for: the one that waits, or the next that no blackout covers."""
     agents_to_tell: tuple[str, ...]
     """Agents that are still to be given its jobs, or to drop them."""
 
@@ -109,6 +111,7 @@ def _now(dashboard: Dashboard, state: PlanState) -> PlanNow:
         next_start=written_if_known(next_start(state, dashboard.config.time_zone)),
         waiting_start=written_if_known(state.deferred),
         prepared=None if state.prepared is None else str(state.prepared.instance_id),
+        prepared_for=None if state.prepared is None else written(state.prepared.due_at),
         agents_to_tell=tuple(dashboard.plan_awaits(state.plan.name)),
     )
 

@@ -61,6 +61,55 @@ def test_a_plan_is_disabled_and_enabled(run: Run, plan: str) -> None:
     assert run("instance", "start", plan).exit_code == 0
 
 
+def test_enable_means_the_plan_without_a_job_and_the_job_with_one(run: Run, plan: str) -> None:
+    def skipped() -> list[str]:
+        (job,) = json.loads(run("plan", "show", plan, "--json").output)["plan"]["jobs"]
+        return list(job.get("skipped_in", []))
+
+    def standing() -> str:
+        return str(json.loads(run("plan", "show", plan, "--json").output)["standing"])
+
+    run("plan", "disable", plan)
+    assert run("plan", "skip", plan, "load").exit_code == 0
+    assert (standing(), skipped()) == ("DISABLED", [plan])
+
+    assert f"version 3 of {plan}" in run("plan", "enable", plan, "load").output
+    assert (standing(), skipped()) == ("DISABLED", [])
+
+    run("plan", "skip", plan, "load")
+    assert run("plan", "enable", plan).output == f"{plan} is enabled\n"
+    assert (standing(), skipped()) == ("ENABLED", [plan])
+
+
+def test_orders_about_a_plan_and_about_its_jobs_answer_as_json(run: Run, plan: str) -> None:
+    told = json.loads(run("plan", "disable", plan, "--reason", "month end", "--json").output)
+    assert [(each["type"], each["cause"]["reason"]) for each in told["facts"]] == [
+        ("PlanDisabled", "month end")
+    ]
+    assert json.loads(run("plan", "disable", plan, "--json").output) == {
+        "position": told["position"],
+        "facts": [],
+    }
+    told = json.loads(run("plan", "enable", plan, "--json").output)
+    assert [each["type"] for each in told["facts"]] == ["PlanEnabled"]
+    told = json.loads(run("plan", "skip", plan, "load", "--json").output)
+    assert (told["identifier"], told["skipped_in"], told["changed"]) == ("host-load", [plan], True)
+    told = json.loads(run("plan", "enable", plan, "load", "--json").output)
+    assert (told["identifier"], told["skipped_in"], told["changed"]) == ("host-load", [], True)
+
+
+def test_an_order_that_is_not_for_a_plan_or_not_for_a_job_says_which_is_meant(run: Run, plan: str) -> None:
+    refused = run("plan", "disable", plan, "load")
+    assert refused.exit_code == 2
+    assert f"jobledger plan skip {plan} load" in refused.output
+    refused = run("plan", "enable", plan, "--context", plan)
+    assert refused.exit_code == 2
+    assert "name the JOB too" in refused.output
+    for order in ("hold", "release", "skip"):
+        assert run("plan", order, plan).exit_code == 2
+    assert json.loads(run("plan", "show", plan, "--json").output)["version"] == 1
+
+
 def test_a_plan_shows_its_next_start_and_what_is_prepared(run: Run, plan: str) -> None:
     shown = run("plan", "show", plan).output
     assert "next start 2026-09-22" in shown

@@ -56,6 +56,31 @@ def test_a_plan_is_disabled_and_enabled_with_a_reason_and_says_so(dashboard: Ser
     assert dashboard.post("/api/v1/plans/nightly/instances").status_code == 201
 
 
+def test_what_is_held_or_skipped_on_a_plan_leaves_it_disabled_or_enabled_as_it_was(
+    dashboard: Served,
+) -> None:
+    plan = "/api/v1/plans/nightly"
+    changes = [f"{plan}/jobs/host-load/{order}" for order in ("hold", "skip", "enable", "release")]
+    changes += [f"{plan}/schedules/{order}" for order in ("disable", "enable")]
+
+    def standings(first: str) -> set[tuple[str, bool]]:
+        dashboard.post(f"{plan}/{first}")
+        seen = set()
+        for path in changes:
+            changed = dashboard.post(path)
+            assert (changed.status_code, changed.json["changed"]) == (200, True), changed.text
+            shown = dashboard.get(plan).json
+            assert shown["version"] == changed.json["version"]
+            seen.add((shown["standing"], shown["disabled"]))
+        return seen
+
+    assert standings("disable") == {("DISABLED", True)}
+    assert standings("enable") == {("ENABLED", False)}
+    dashboard.push(msgspec.structs.replace(nightly(), disabled=True))
+    assert dashboard.get(plan).json["standing"] == "DISABLED"
+    assert standings("enable") == {("ENABLED", False)}
+
+
 @pytest.mark.parametrize("order", ["enable", "disable"])
 def test_a_plan_that_nobody_pushed_is_not_found(dashboard: Served, order: str) -> None:
     assert dashboard.post(f"/api/v1/plans/nobody/{order}").status_code == 404
@@ -75,6 +100,7 @@ def test_a_plan_shows_its_next_start_what_is_prepared_and_whom_it_still_has_to_t
     assert (shown["standing"], shown["next_start"]) == ("ENABLED", written(FIRST))
     prepared = dashboard.shown(shown["prepared"])
     assert (prepared["status"], prepared["due_at"]) == ("PREPARED", written(FIRST))
+    assert shown["prepared_for"] == written(FIRST)
     assert shown["agents_to_tell"] == ["host"]
     dashboard.put("/api/v1/agents/host", {"url": "http://127.0.0.1:9"})
     eventually(lambda: dashboard.get("/api/v1/plans/clocked").json["agents_to_tell"] == [])
@@ -89,6 +115,7 @@ def test_a_plan_shows_the_start_that_waits_beside_the_next_one_until_it_is_disab
 
     def shown() -> tuple[str | None, str]:
         plan = dashboard.get("/api/v1/plans/clocked").json
+        assert plan["prepared_for"] == written(FIRST)
         return plan["waiting_start"], plan["next_start"]
 
     dashboard.dashboard.clock.advance(FIRST - START)  # type: ignore[attr-defined]

@@ -65,6 +65,8 @@ class PlanWorld(msgspec.Struct, frozen=True, kw_only=True):
     default_zone: str
     active: tuple[UUID, ...]
     """The active instances of the plan, oldest first."""
+    closing: bool = False
+    """The window of one of them is over: it is about to be ended."""
     topology: Callable[[int], Topology]
     """The compiled form of a version that is in the log."""
     instance: Callable[[UUID], InstanceState]
@@ -158,6 +160,7 @@ class PlanDecision:
             now=self._world.at,
             default_zone=self._world.default_zone,
             active=bool(self._active),
+            closing=self._world.closing,
             prepared_ended=ended,
         )
 

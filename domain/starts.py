@@ -39,6 +39,8 @@ class Surrounding(msgspec.Struct, frozen=True, kw_only=True):
     default_zone: str
     active: bool
     """An instance of the plan is active."""
+    closing: bool = False
+    """Its window is over, and it is about to be ended."""
     prepared_ended: bool = False
     """Somebody ended the prepared instance."""
 
@@ -114,7 +116,7 @@ def _verdict(
     if (never := _why_never(state, due_at, times, around)) is not None:
         return _skipped(due_at, *never)
     if around.active and not state.plan.concurrent:
-        if state.plan.end_on_completion:
+        if state.plan.end_on_completion or around.closing:
             return StartDeferred(due_at=due_at)
         return _skipped(due_at, "another instance is active")
     return _start_unless_dark(state, due_at, times, around)

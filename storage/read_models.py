@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from ..domain.plan_log import PlanStanding, PlanState
-from ..domain.status import PREPARED
+from ..domain.status import ENDED, PREPARED
 from .engine import Row
 from .reader import Reader
 from .records import InstanceRow, InstanceSummary, Page, PlanRow, PlanSummary
@@ -121,7 +121,7 @@ class ReadModels:
             conditions.append("plan = ?")
             parameters.append(plan)
         if status is not None:
-            conditions.append("status = ?")
+            conditions.append("status = ?" if status == ENDED else "status = ? AND ended_at IS NULL")
             parameters.append(status)
         if active is not None:
             # What is prepared is neither: it has not begun.

@@ -53,6 +53,8 @@ _TABLES = (
     "CREATE INDEX IF NOT EXISTS instances_of_plan ON instances (plan, started_at DESC, instance_id DESC)",
     """CREATE INDEX IF NOT EXISTS instances_active ON instances (started_at DESC, instance_id DESC)
         WHERE ended_at IS NULL""",
+    """CREATE INDEX IF NOT EXISTS instances_active_of_plan
+        ON instances (plan, started_at DESC, instance_id DESC) WHERE ended_at IS NULL""",
     """CREATE TABLE IF NOT EXISTS plans (
         name TEXT PRIMARY KEY,
         stream {uuid} NOT NULL,

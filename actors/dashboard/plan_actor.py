@@ -431,6 +431,7 @@ class PlanActor(PooledActor):
             at=self._now,
             default_zone=around.time_zone,
             active=tuple(around.active.of_plan(self._name)),
+            closing=around.active.closing(self._name, self._now),
             topology=lambda version: around.topologies.of(self._name, version),
             instance=around.logs.state,
             locks=None if held is None else held.state,

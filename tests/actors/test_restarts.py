@@ -162,6 +162,35 @@ def test_given_an_instance_to_end_and_a_start_to_do_when_back_then_it_ends_and_t
         assert active.instance_id == second.instance_id
 
 
+@pytest.mark.parametrize("order", ["push", "enable", "disable and enable"])
+def test_given_an_instance_to_end_and_a_start_to_do_when_an_order_comes_first_then_the_next_starts_too(
+    tmp_path: Path, order: str
+) -> None:
+    with bench(tmp_path) as here, pytest.MonkeyPatch.context() as slow:
+        push(here)
+        first = begin(here)
+        rung: list[tuple[UUID, int]] = []
+        slow.setattr(here.dashboard, "_close_window", lambda *given: rung.append(given))
+        here.pass_time(TWO + DAY + HOUR)
+        if order == "push":
+            push(here, ["a", "b"])
+        if order == "disable and enable":
+            here.dashboard.disable_plan("nightly", OPERATOR)
+        if order != "push":
+            here.dashboard.enable_plan("nightly", OPERATOR)
+        assert [type(each.fact).__name__ for each in log_of(here.dashboard)].count("InstanceDue") == 1
+        wait_until(lambda: bool(rung), lambda: "the alarm of the end did not ring")
+        slow.undo()
+        here.dashboard._close_window(*rung[0])
+        second = wait_starts(here, 2)[1]
+        wait_until(lambda: ends(here, first) == ["window closed"], lambda: ends(here, first))
+        if order == "disable and enable":
+            assert second == StartSkipped(due_at=TWO + DAY, through=TWO + DAY, reason="plan disabled")
+        else:
+            assert isinstance(second, InstanceDue), f"{second} although the window of the first had closed"
+            assert second.due_at == TWO + DAY
+
+
 def test_given_a_start_that_was_due_and_a_blackout_now_when_back_then_nothing_starts_in_it(
     tmp_path: Path,
 ) -> None:

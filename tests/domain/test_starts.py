@@ -39,11 +39,19 @@ class Plan:
 
     state: PlanState
 
-    def told(self, now: Instant, *, active: bool = False, prepared_ended: bool = False) -> list[PlanFact]:
+    def told(
+        self, now: Instant, *, active: bool = False, closing: bool = False, prepared_ended: bool = False
+    ) -> list[PlanFact]:
         """All that is said about starts at an instant, and taken into the log."""
         facts: list[PlanFact] = []
         while True:
-            around = Surrounding(now=now, default_zone="UTC", active=active, prepared_ended=prepared_ended)
+            around = Surrounding(
+                now=now,
+                default_zone="UTC",
+                active=active,
+                closing=closing,
+                prepared_ended=prepared_ended,
+            )
             fact = next_start_fact(self.state, around)
             if fact is None:
                 return facts
@@ -170,6 +178,15 @@ def test_a_start_waits_for_an_instance_that_ends_on_completion_as_long_as_its_wi
     assert isinstance(due, InstanceDue)
     assert due.due_at == TWO
     assert nightly.state.deferred is None
+
+
+def test_a_start_waits_for_an_instance_that_is_about_to_be_ended_by_the_clock() -> None:
+    nightly = plan()
+    assert nightly.told(TWO, active=True, closing=True) == [StartDeferred(due_at=TWO)]
+    assert nightly.told(TWO + 1, active=True, closing=True) == []
+    (due,) = nightly.told(TWO + 2)
+    assert isinstance(due, InstanceDue)
+    assert due.due_at == TWO
 
 
 def test_a_start_that_waited_until_its_window_closed_is_skipped() -> None:

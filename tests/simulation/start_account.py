@@ -69,6 +69,8 @@ class StartAccount:
         self.deferred: Instant | None = None
         self.prepared: tuple[UUID, int, Instant] | None = None
         self.active: set[UUID] = set()
+        self._ends: dict[UUID, Instant] = {}
+        """When the windows of instances close, as far as they do."""
         self.ended_at_us = 0
         """When the last instance that was active ended."""
         self.resets: dict[UUID, UUID | None] = {}
@@ -249,6 +251,7 @@ class StartAccount:
         commit.begun.add(instance_id)
         if instance_id not in commit.ended:
             self.active.add(instance_id)
+            self._ends[instance_id] = started.ends_at or 0
 
     def _settle_reset(self, previous: UUID, successor: UUID | None) -> None:
         self._expect(previous not in self.resets, f"the reset of {previous} was heard twice")
@@ -260,7 +263,11 @@ class StartAccount:
         self._expect(self.standing == "ENABLED", "it is disabled and lets a start wait")
         self._expect(self.deferred is None, f"{due_at} waits behind {self.deferred}")
         self._next_is([due_at])
-        self._expect(self.plan.end_on_completion, f"{due_at} waits, and nothing ends on completion")
+        closing = any(0 < self._ends.get(each, 0) <= at for each in self.active)
+        self._expect(
+            self.plan.end_on_completion or closing,
+            f"{due_at} waits, and nothing ends on completion or is about to be ended",
+        )
         self._expect(self._may_be_busy(commit), f"{due_at} waits, and nothing is active")
         self._expect(at < self._closes(due_at), f"{due_at} waits, and its window is over")
         self._expect(not self._dark(due_at), f"{due_at} waits, and is in a blackout")

@@ -1,5 +1,9 @@
 """The lists of plans, instances and agents, and that they follow from the log."""
 
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -83,6 +87,34 @@ def test_instances_are_listed_newest_first_and_filtered(ledger: Ledger) -> None:
     assert ids(status="ERROR") == [second]
     assert ids(plan="other", status="ERROR", active=True) == [second]
     assert ids(plan="none") == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        ({"plan": "eod", "active": True}, "instances_active_of_plan"),
+        ({"active": True}, "instances_active"),
+        ({"status": "PREPARED"}, "instances_active"),
+        ({"plan": "eod"}, "instances_of_plan"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_active_is_found_without_reading_all_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: dict[str, Any], index: str
+) -> None:
+    with closing(Ledger.open(None, tmp_path)) as ledger:
+        asked: list[tuple[str, Sequence[object]]] = []
+        read = ledger.reader.rows_of
+
+        def note(statement: str, parameters: Sequence[object]) -> list[Any]:
+            asked.append((statement, parameters))
+            return read(statement, parameters)
+
+        monkeypatch.setattr(ledger.reader, "rows_of", note)
+        ledger.instances(**filters)
+        ((statement, parameters),) = asked
+        (plan,) = read(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        assert plan[-1].split()[:5][-1] == index, plan[-1]
 
 
 def test_pages_follow_each_other_without_gap_or_repeat_while_instances_are_added(ledger: Ledger) -> None:

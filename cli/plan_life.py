@@ -111,7 +111,8 @@ def standing(document: dict[str, Any]) -> list[str]:
         lines.append(f"next start {render.moment(document['next_start'])}")
     if document.get("prepared"):
         due = render.moment(document["prepared_for"])
-        lines.append(f"the instance of {due} is prepared as {document['prepared']}")
+        what = "was called off:" if document["called_off"] else "is prepared as"
+        lines.append(f"the instance of {due} {what} {document['prepared']}")
     if document.get("agents_to_tell"):
         lines.append(f"still to be told of it: {', '.join(document['agents_to_tell'])}")
     return lines

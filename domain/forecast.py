@@ -5,6 +5,7 @@ upon completion, of orders that people will give, and of agents that will be awa
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property, partial
 from heapq import merge
 from operator import attrgetter
 from typing import Literal
@@ -14,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from .cron import CronExpression
+from .instance import InstanceState
 from .instants import Instant, time_zone
 from .plan import JobIdentifier, JobPlan, ScheduleJob, StartupControl
 from .plan_log import PlanState
@@ -81,26 +83,71 @@ class _Window(msgspec.Struct, frozen=True):
     schedules_disabled: Callable[[], bool]
 
 
-def forecast(state: PlanState, active: Sequence[Running], span: Span, effort: Effort) -> Iterator[Fire]:
+class _Ahead:
+    """The instance that is prepared for one of the starts, as operators have left it."""
+
+    def __init__(self, state: PlanState, look: Callable[[], InstanceState] | None) -> None:
+        self._state = state
+        self._look = look
+
+    @cached_property
+    def _instance(self) -> InstanceState | None:
+        return None if self._look is None else self._look()
+
+    def _for(self, due_at: Instant) -> InstanceState | None:
+        return None if self.instance_id(due_at) is None else self._instance
+
+    def instance_id(self, due_at: Instant) -> UUID | None:
+        """The id of the instance that is there for a start."""
+        prepared = self._state.prepared
+        return None if prepared is None or prepared.due_at != due_at else prepared.instance_id
+
+    def is_called_off(self, due_at: Instant) -> bool:
+        """Whether somebody ended it."""
+        instance = self._for(due_at)
+        return instance is not None and instance.ended
+
+    def closes_at(self, due_at: Instant, times: StartTimes, for_ever: Instant) -> Instant:
+        """When the instance of a start ends, if nobody ends it before."""
+        instance = self._for(due_at)
+        return for_ever if instance is not None and instance.until_ended else times.closes_at(due_at)
+
+    def schedules_disabled(self, due_at: Instant) -> bool:
+        """Whether its schedules are ignored."""
+        instance = self._for(due_at)
+        return self._state.plan.schedules_disabled if instance is None else instance.schedules_disabled
+
+
+def forecast(
+    state: PlanState,
+    active: Sequence[Running],
+    span: Span,
+    effort: Effort,
+    look: Callable[[], InstanceState] | None = None,
+) -> Iterator[Fire]:
     """All that a plan's clocks will do in a span of time, in order.
 
-    What has been accounted for already is not told again.
+    What has been accounted for already is not told again. ``look`` gives the instance that is prepared; it is
+    asked only if its start is due in the span.
     """
+    ahead = _Ahead(state, look)
     span = replace(span, begin=max(span.begin, state.accounted_through + 1))
     versions = {each.plan_version: each.plan for each in active} | {state.version: state.plan}
-    told: list[Iterator[Fire]] = [_starts(state, active, span, effort)]
+    told: list[Iterator[Fire]] = [_starts(state, active, span, effort, ahead)]
     for version, plan in versions.items():
         for job in _schedules(plan):
             of_version = (each for each in active if each.plan_version == version)
             windows = [_window_of(each, span) for each in of_version]
-            future = _future(state, span, effort) if version == state.version else iter(())
+            future = _future(state, span, effort, ahead) if version == state.version else iter(())
             all_windows = merge(windows, future, key=attrgetter("begin"))
             fires = _ScheduleFires(job, plan.name, version, span, effort)
             told.append(fires.within(all_windows))
     return _each_once(merge(*told, key=attrgetter("at")))
 
 
-def _starts(state: PlanState, active: Sequence[Running], span: Span, effort: Effort) -> Iterator[Fire]:
+def _starts(
+    state: PlanState, active: Sequence[Running], span: Span, effort: Effort, ahead: _Ahead
+) -> Iterator[Fire]:
     times = _times(state, span)
     if times is None:
         return
@@ -110,17 +157,17 @@ def _starts(state: PlanState, active: Sequence[Running], span: Span, effort: Eff
     busy_until = max(ends, default=span.begin)
     for due_at in times.between(span.begin - 1, span.end):
         effort.spend()
-        why = _why_not(state, due_at, times)
+        why = _why_not(state, due_at, times, ahead)
         if why is None and one_at_a_time and due_at < busy_until:
             why = "another instance is active"
         if why is None:
-            busy_until = max(busy_until, times.closes_at(due_at))
+            busy_until = max(busy_until, ahead.closes_at(due_at, times, for_ever))
         yield Fire(
             at=due_at,
             kind="instance",
             plan=state.plan.name,
             plan_version=state.version,
-            instance_id=_prepared_for(state, due_at),
+            instance_id=ahead.instance_id(due_at),
             skipped=why,
         )
 
@@ -129,25 +176,26 @@ def _times(state: PlanState, span: Span) -> StartTimes | None:
     return None if state.gone else StartTimes.of(state.plan.window, span.default_zone)
 
 
-def _why_not(state: PlanState, due_at: Instant, times: StartTimes) -> str | None:
-    return "plan disabled" if state.disabled else times.blackout.reason(due_at)
+def _why_not(state: PlanState, due_at: Instant, times: StartTimes, ahead: _Ahead) -> str | None:
+    if state.disabled:
+        return "plan disabled"
+    if (told := times.blackout.reason(due_at)) is not None:
+        return told
+    return "ended before its start" if ahead.is_called_off(due_at) else None
 
 
-def _prepared_for(state: PlanState, due_at: Instant) -> UUID | None:
-    prepared = state.prepared
-    return None if prepared is None or prepared.due_at != due_at else prepared.instance_id
-
-
-def _future(state: PlanState, span: Span, effort: Effort) -> Iterator[_Window]:
+def _future(state: PlanState, span: Span, effort: Effort, ahead: _Ahead) -> Iterator[_Window]:
     """The windows of starts to come that are open at some time in the span."""
     times = _times(state, span)
     if times is None:
         return
-    off = state.plan.schedules_disabled
+    for_ever = span.end + 1
     for due_at in times.between(max(state.accounted_through, span.begin - times.time_to_live_ms), span.end):
         effort.spend()
-        if _why_not(state, due_at, times) is None:
-            yield _Window(due_at, times.closes_at(due_at), _prepared_for(state, due_at), lambda: off)
+        if _why_not(state, due_at, times, ahead) is None:
+            closes_at = ahead.closes_at(due_at, times, for_ever)
+            off = partial(ahead.schedules_disabled, due_at)
+            yield _Window(due_at, closes_at, ahead.instance_id(due_at), off)
 
 
 def _window_of(running: Running, span: Span) -> _Window:

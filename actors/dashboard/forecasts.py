@@ -35,11 +35,14 @@ def fires_of(
             schedules_disabled=partial(_schedules_disabled, logs, instance.instance_id),
         )
 
+    def fires(state: PlanState) -> Iterator[Fire]:
+        prepared = state.prepared
+        look = None if prepared is None else partial(logs.state, prepared.instance_id)
+        runs = [running(each) for each in active.all_of_plan(state.plan.name)]
+        return forecast(state, runs, span, effort, look)
+
     effort = Effort(MOST_LOOKED_AT)
-    told = [
-        forecast(state, [running(each) for each in active.all_of_plan(state.plan.name)], span, effort)
-        for state in states
-    ]
+    told = [fires(state) for state in states]
     return merge(*told, key=attrgetter("at"))
 
 

@@ -28,6 +28,8 @@ class PlanNow(PlanAnswer, frozen=True, kw_only=True):
     """The id of the instance that exists ahead of its start."""
     prepared_for: str | None
     """The start that it is for: the one that waits, or the next that no blackout covers."""
+    called_off: bool
+    """Somebody ended it: the start that it is for will not happen."""
     agents_to_tell: tuple[str, ...]
     """Agents that are still to be given its jobs, or to drop them."""
 
@@ -104,14 +106,16 @@ class PlanLife:
 
 
 def _now(dashboard: Dashboard, state: PlanState) -> PlanNow:
+    prepared = state.prepared
     version = plan_answer(dashboard.plan(state.plan.name))
     return PlanNow(
         **{**msgspec.structs.asdict(version), "disabled": state.disabled},
         standing=state.standing,
         next_start=written_if_known(next_start(state, dashboard.config.time_zone)),
         waiting_start=written_if_known(state.deferred),
-        prepared=None if state.prepared is None else str(state.prepared.instance_id),
-        prepared_for=None if state.prepared is None else written(state.prepared.due_at),
+        prepared=None if prepared is None else str(prepared.instance_id),
+        prepared_for=None if prepared is None else written(prepared.due_at),
+        called_off=prepared is not None and dashboard.instance(prepared.instance_id).ended,
         agents_to_tell=tuple(dashboard.plan_awaits(state.plan.name)),
     )
 

@@ -116,6 +116,8 @@ def test_a_plan_shows_its_next_start_and_what_is_prepared(run: Run, plan: str) -
     prepared = json.loads(run("plan", "show", plan, "--json").output)["prepared"]
     assert f"prepared as {prepared}" in shown
     assert "PREPARED" in run("instance", "show", prepared).output
+    run("instance", "end", prepared)
+    assert f"was called off: {prepared}" in run("plan", "show", plan).output
 
 
 def test_the_name_of_a_plan_means_the_newest_instance_that_has_begun(run: Run, plan: str) -> None:

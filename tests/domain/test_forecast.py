@@ -6,8 +6,11 @@ from itertools import islice
 from uuid import UUID
 
 import pytest
-from jobledger.domain.facts import Cause
+from jobledger.domain.commands import DisableSchedules, EndInstance, Order, RunUntilEnded
+from jobledger.domain.decide import Step, advance, start
+from jobledger.domain.facts import Cause, InstancePrepared
 from jobledger.domain.forecast import Effort, Fire, Running, Span, TooMuch, forecast
+from jobledger.domain.instance import InstanceState
 from jobledger.domain.instants import Instant, parse_rfc3339
 from jobledger.domain.plan import (
     Context,
@@ -18,7 +21,16 @@ from jobledger.domain.plan import (
     StartWindow,
     Trigger,
 )
-from jobledger.domain.plan_log import PlanStanding, PlanState, evolve_plan, plan_stream, push, record
+from jobledger.domain.plan_log import (
+    PlanStanding,
+    PlanState,
+    Prepared,
+    evolve_plan,
+    plan_stream,
+    push,
+    record,
+)
+from jobledger.domain.topology import Topology
 from msgspec.structs import replace
 from test_year_of_starts import BEGIN, Program, drawn, told
 
@@ -49,6 +61,22 @@ def running(
     return Running(
         instance_id=RUN, plan=of, plan_version=version, ends_at=ends_at, schedules_disabled=lambda: disabled
     )
+
+
+def with_prepared(of: JobPlan, order: Order | None) -> tuple[PlanState, InstanceState]:
+    """The plan with the instance of its first start, and that instance after an order."""
+    due_at = PUSHED + 2 * HOUR
+    fact = InstancePrepared(
+        plan=of.name, plan_version=1, due_at=due_at, ends_at=due_at + of.window.time_to_live_ms
+    )
+    cause = Cause(command="PrepareInstance")
+    step = start(Topology(of), instance_id=RUN, fact=fact, at=PUSHED, cause=cause)
+    if order is not None:
+        answer = advance(step.state, order, at=PUSHED, cause=Cause(command="test"))
+        assert isinstance(answer, Step)
+        step = answer
+    state = replace(state_of(of), prepared=Prepared(instance_id=RUN, version=1, due_at=due_at))
+    return state, step.state
 
 
 def fires(
@@ -124,6 +152,43 @@ def test_what_will_not_happen_is_told_with_its_reason() -> None:
     assert [fire.skipped for fire in busy if fire.kind == "instance"] == ["another instance is active"]
     waits = fires(state_of(plan(end_on_completion=True)), [running(plan())])
     assert [fire.skipped for fire in waits if fire.kind == "instance"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("order", "starts", "hours"),
+    [
+        (None, [None, None], [2, 3, 4, 5, 26, 27, 28, 29]),
+        (EndInstance(), ["ended before its start", None], [26, 27, 28, 29]),
+        (RunUntilEnded(), [None, "another instance is active"], list(range(2, 49))),
+    ],
+    ids=["as it is", "called off", "until ended"],
+)
+def test_what_was_set_on_the_prepared_instance_is_heeded(
+    order: Order | None, starts: list[str | None], hours: list[int]
+) -> None:
+    state, instance = with_prepared(plan(), order)
+    span = Span(begin=PUSHED, end=PUSHED + 2 * DAY, default_zone="UTC")
+    found = list(forecast(state, [], span, Effort(100_000), lambda: instance))
+    assert [fire.skipped for fire in found if fire.kind == "instance"] == starts
+    assert schedule_hours(found) == hours
+
+
+def test_schedules_that_are_switched_off_on_the_prepared_instance_are_so_in_it_alone() -> None:
+    state, instance = with_prepared(plan(), DisableSchedules())
+    span = Span(begin=PUSHED, end=PUSHED + 2 * DAY, default_zone="UTC")
+    found = forecast(state, [], span, Effort(100_000), lambda: instance)
+    off = {fire.at for fire in found if fire.skipped == "schedules are disabled"}
+    assert {(at - PUSHED) // HOUR for at in off} == {2, 3, 4, 5}
+
+
+def test_the_prepared_instance_is_looked_at_only_if_its_start_is_asked_about() -> None:
+    state, _ = with_prepared(plan(), None)
+
+    def never() -> InstanceState:
+        raise AssertionError("nobody asked about its start")
+
+    span = Span(begin=PUSHED, end=PUSHED + HOUR, default_zone="UTC")
+    assert list(forecast(state, [], span, Effort(100_000), never)) == []
 
 
 def test_what_starts_by_hand_or_is_listed_nowhere_is_not_foretold() -> None:

@@ -323,6 +323,21 @@ def test_a_forecast_tells_starts_and_the_schedules_of_their_instances_in_order(d
     assert first["instance_id"] == dashboard.get("/api/v1/plans/clocked").json["prepared"]
 
 
+def test_a_start_that_was_called_off_is_shown_and_foretold_so(dashboard: Served) -> None:
+    dashboard.push(clocked())
+    shown = dashboard.get("/api/v1/plans/clocked").json
+    assert shown["called_off"] is False
+
+    dashboard.post(f"/api/v1/instances/{shown['prepared']}/end")
+
+    assert dashboard.get("/api/v1/plans/clocked").json["called_off"] is True
+    told = forecast(dashboard, f"plan=clocked&to={written(START + DAY)}")
+    assert [(kind, skipped) for at, kind, skipped in told if at == written(FIRST)] == [
+        ("instance", "ended before its start")
+    ]
+    assert {skipped for at, _, skipped in told if at != written(FIRST)} == {None}
+
+
 def test_a_forecast_says_what_will_not_happen(dashboard: Served) -> None:
     dark = msgspec.structs.replace(CLOCKED, blackout_ranges=((FIRST, FIRST),))
     dashboard.push(msgspec.structs.replace(clocked(), window=dark))

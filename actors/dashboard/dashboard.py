@@ -535,7 +535,13 @@ class Dashboard:
         return views
 
     def _source_changed(self, plan: str) -> None:
-        if self.ledger.last_position(plan_stream(plan)):
+        try:
+            known = self.ledger.last_position(plan_stream(plan)) > 0
+        except Unavailable as error:
+            _log.warning("parameter source not taken in yet", plan=plan, error=str(error))
+            self._sources.missed(plan)
+            return
+        if known:
             self._plan_actor(plan).tell(SourceChanged(SOURCE))
 
     def forecast(self, names: Sequence[str], *, begin: Instant, end: Instant) -> Iterator[Fire]:

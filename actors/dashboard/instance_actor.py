@@ -171,6 +171,8 @@ class PlanInstanceActor(PooledActor):
             work = _Work(state, locks)
             if rebuilt:
                 self._catch_up(work)
+                # The inbox itself has been read: what was told of its entries before is old news.
+                envelopes = [each for each in envelopes if not isinstance(each.message, Heard | Resubmitted)]
             for envelope in (*self._kept, *envelopes):
                 if not self._decide(work, envelope):
                     stop = envelope

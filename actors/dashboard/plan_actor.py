@@ -417,13 +417,21 @@ class PlanActor(PooledActor):
     # --- deciding and storing -------------------------------------------------------------------------------
 
     def _decide(self, work: Callable[[PlanDecision], T], *, entry: InboxEntry | None = None) -> T:
-        """Have something decided and stored, with the inbox entry that it follows from."""
-        state = self._known()
-        with self._alone(), self._locks_of(state.plan) as held:
-            decision = PlanDecision(state, self._stream, self._world(held))
-            answer = work(decision)
-            self._store(decision, held, entry)
-        return answer
+        """Have something decided and stored, with the inbox entry that it follows from.
+
+        What is active is looked at before the inbox. So an instance that ends just now to begin anew is found
+        in the one or in the other, and no start takes its place.
+        """
+        while True:
+            state = self._known()
+            with self._alone(), self._locks_of(state.plan) as held:
+                world = self._world(held)
+                if entry is not None or not self._around.ledger.unhandled(self._stream):
+                    decision = PlanDecision(state, self._stream, world)
+                    answer = work(decision)
+                    self._store(decision, held, entry)
+                    return answer
+            self._hear()
 
     def _world(self, held: HeldLocks | None) -> PlanWorld:
         around = self._around

@@ -17,9 +17,13 @@ from jobledger.domain.facts import (
     InstanceStarted,
     JobInitiated,
     ResetDropped,
+    StartSkipped,
 )
 from jobledger.domain.messages import DryRun
 from jobledger.domain.plan import JobPlan, Lock, LockParticipant
+from jobledger.domain.plan_log import plan_stream
+from jobledger.storage.ledger import Ledger
+from jobledger.storage.records import InboxEntry
 from msgspec.structs import replace
 from plan_rig import (
     HOUR,
@@ -30,6 +34,7 @@ from plan_rig import (
     prepared_id,
     push,
     wait_fact,
+    wait_starts,
 )
 
 
@@ -208,6 +213,29 @@ def test_a_reset_whose_plan_is_deleted_on_the_way_says_that_nothing_begins(tmp_p
 class _Empty:
     def unhandled(self, *_: object) -> list[object]:
         return []
+
+
+def test_no_start_takes_the_place_of_an_instance_that_is_reset_while_the_clock_strikes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(tmp_path) as here:
+        push(here)
+        old = here.dashboard.start_instance("nightly", OPERATOR, run_until_ended=True)
+        ledger, looks = here.dashboard.ledger, iter(range(100))
+        fresh = UUID(int=old.int ^ 1)
+
+        def unhandled(stream: UUID | None = None, **more: int) -> list[InboxEntry]:
+            found = Ledger.unhandled(ledger, stream, **more)
+            if stream == plan_stream("nightly") and next(looks) == 0:
+                here.dashboard._instances.ask(old, Ordered(ResetInstance(successor=fresh), OPERATOR), 30.0)
+            return found
+
+        monkeypatch.setattr(ledger, "unhandled", unhandled)
+        here.pass_time(TWO)
+        (start,) = wait_starts(here, 2)[1:]
+        assert isinstance(start, StartSkipped)
+        assert start.reason == "another instance is active"
+        assert [row.instance_id for row in here.dashboard.instances(active=True).items] == [fresh]
 
 
 def test_a_reset_lets_go_of_the_locks_of_the_old_one(tmp_path: Path) -> None:

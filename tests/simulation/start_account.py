@@ -12,12 +12,14 @@ from zoneinfo import ZoneInfo
 
 from jobledger.domain.cron import CronExpression
 from jobledger.domain.facts import (
+    AgentsSynchronised,
     ClockSetBack,
     InstanceDue,
     InstanceReset,
     InstanceStarted,
     NextDropped,
     NextPrepared,
+    ParameterSourceRead,
     PlanDeleted,
     PlanDeletionBegun,
     PlanDisabled,
@@ -59,10 +61,14 @@ class Commit:
 class StartAccount:
     """Of one plan."""
 
-    def __init__(self, zone: str) -> None:
+    def __init__(self, zone: str, *, undisturbed: bool) -> None:
+        """``undisturbed``: nothing befalls the dashboard, so every start is on time."""
         self._zone = zone
+        self._undisturbed = undisturbed
         self._plan: JobPlan | None = None
         self.version = 0
+        self.told_version = 0
+        """The newest that agents were told the jobs of."""
         self.standing = "DELETED"
         self.through: Instant = 0
         """What was due up to here has been accounted for."""
@@ -73,6 +79,10 @@ class StartAccount:
         """When the windows of instances close, as far as they do."""
         self.ended_at_us = 0
         """When the last instance that was active ended."""
+        self.source: dict[str, str] = {}
+        """What its parameter source said last."""
+        self.unsettled: set[UUID] = set()
+        """Instances that were reset and of which the plan has not heard."""
         self.resets: dict[UUID, UUID | None] = {}
         """By the instance that was reset: the one that began instead, if one did."""
 
@@ -106,7 +116,7 @@ class StartAccount:
             case InstanceReset(instance_id=instance_id, previous=previous, version=version):
                 self._alive()
                 self._settle_reset(previous, instance_id)
-                self._begins(instance_id, version, commit)
+                self._started(instance_id, version, commit)
             case ResetDropped(previous=previous):
                 self._expect(self.standing in {"DELETING", "DELETED"}, "a reset was dropped without need")
                 self._settle_reset(previous, None)
@@ -130,6 +140,11 @@ class StartAccount:
                     f"{instance_id} is dropped, and prepared is {self.prepared}",
                 )
                 self.prepared = None
+            case AgentsSynchronised(version=version):
+                self._expect(version == self.version, f"agents are told of version {version}")
+                self.told_version = version
+            case ParameterSourceRead(parameters=parameters):
+                self.source = parameters
             case _:
                 return
 
@@ -137,6 +152,10 @@ class StartAccount:
         """An instance that was active ended."""
         self.active.discard(instance_id)
         self.ended_at_us = now_us
+
+    def reset_ordered(self, instance_id: UUID) -> None:
+        """An instance ended to begin anew: its place is taken until the fresh one begins."""
+        self.unsettled.add(instance_id)
 
     def after_commit(self, called_off: frozenset[UUID]) -> None:
         """The next instance exists, and is of the start that it is to be of."""
@@ -192,6 +211,8 @@ class StartAccount:
                 self.standing = standing
         self.through = max(self.through, at)
         self._plan, self.version = fact.plan, fact.version
+        if not fact.plan.delay_agent_synchronisation:
+            self.told_version = fact.version
 
     def _turned(self, at: Instant, before: str, after: str) -> None:
         self._expect(self.standing == before, f"{after} while {self.standing}")
@@ -212,10 +233,16 @@ class StartAccount:
         self._alive()
         self._expect(self.standing == "ENABLED", "it is disabled and starts an instance")
         if (due_at := fact.due_at) is not None:
+            since_us = due_at * 1000
             if due_at == self.deferred:
                 self.deferred = None
+                since_us = max(since_us, self.ended_at_us)
             else:
                 self._next_is([due_at])
+            in_time = commit.now_us - since_us <= SLACK_US
+            self._expect(
+                in_time or not self._undisturbed, f"{due_at} starts at {at}, and nothing was in the way"
+            )
             self._expect(due_at <= at, f"{due_at} is started at {at}, ahead of its time")
             self._expect(at < self._closes(due_at), f"{due_at} is started at {at}, when its window was over")
             self._expect(not self._dark(due_at), f"{due_at} is in a blackout and starts")
@@ -239,15 +266,24 @@ class StartAccount:
             self.prepared = None
 
     def _begins(self, instance_id: UUID, version: int, commit: Commit) -> None:
-        self._expect(version == self.version, f"version {version} starts, newest is {self.version}")
+        busy = self.active | self.unsettled
         self._expect(
-            self.plan.concurrent or not self.active,
-            f"it runs one at a time, {self.active} is active, and {instance_id} starts",
+            self.plan.concurrent or not busy,
+            f"it runs one at a time, {busy} is active or to be begun anew, and {instance_id} starts",
         )
+        self._started(instance_id, version, commit)
+
+    def _started(self, instance_id: UUID, version: int, commit: Commit) -> None:
+        self._expect(self.told_version == self.version, "agents are not told its jobs, and it starts")
+        self._expect(version == self.version, f"version {version} starts, newest is {self.version}")
         started = commit.started.get(instance_id)
         self._expect(started is not None, f"{instance_id} was to start and did not")
         assert started is not None
         self._expect(started.plan_version == version, f"{instance_id} starts as another version")
+        self._expect(
+            started.source_parameters == self.source,
+            f"{instance_id} starts with {started.source_parameters}, the source had said {self.source}",
+        )
         commit.begun.add(instance_id)
         if instance_id not in commit.ended:
             self.active.add(instance_id)
@@ -256,6 +292,7 @@ class StartAccount:
     def _settle_reset(self, previous: UUID, successor: UUID | None) -> None:
         self._expect(previous not in self.resets, f"the reset of {previous} was heard twice")
         self._expect(previous not in self.active, f"{previous} was reset and is active")
+        self.unsettled.discard(previous)
         self.resets[previous] = successor
 
     def _defer(self, due_at: Instant, at: Instant, commit: Commit) -> None:
@@ -320,14 +357,14 @@ class StartAccount:
 
     def _waits_in_vain(self, due_at: Instant, at: Instant, commit: Commit) -> bool:
         """Whether a start that waited does so no more: it has for too long, or another comes to wait."""
-        if not self._may_be_busy(commit):
-            return False
-        return self._closes(due_at) <= at or self.overdue(at) is not None
+        if self._closes(due_at) <= at:
+            return True
+        return self._may_be_busy(commit) and self.overdue(at) is not None
 
     def _may_be_busy(self, commit: Commit) -> bool:
         """Whether an instance is active, or was until just now, and one runs at a time."""
         just_ended = commit.now_us - self.ended_at_us <= SLACK_US
-        return not self.plan.concurrent and (bool(self.active) or just_ended)
+        return not self.plan.concurrent and (bool(self.active | self.unsettled) or just_ended)
 
     # --- the clock ------------------------------------------------------------------------------------------
 

@@ -163,6 +163,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[str, ...] = ()
 
 
+class Fire(msgspec.Struct, frozen=True, kw_only=True):
+    """A start or a schedule that is due."""
+
+    at: str
+    kind: str
+    plan: str
+    job: str | None = None
+    instance_id: str | None = None
+    skipped: str | None = None
+
+
 class PlanVersion(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the list of a plan's versions."""
 

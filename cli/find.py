@@ -20,9 +20,11 @@ def instance_id(client: "Client", text: str) -> str:
         return str(UUID(text))
     except ValueError:
         pass
-    newest = list(client.items("/instances", plan=text, limit=1))
-    if newest:
-        return str(newest[0]["instance_id"])
+    # The newest may be one that has not begun; it is meant only where there is no other.
+    newest = list(client.items("/instances", plan=text, limit=2))
+    begun = [each for each in newest if each.get("status") != "PREPARED"] or newest
+    if begun:
+        return str(begun[0]["instance_id"])
     beginning = text.lower()
     found: list[str] = []
     if len(beginning) >= _SHORTEST_BEGINNING and _ID_CHARACTERS.issuperset(beginning):

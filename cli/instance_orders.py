@@ -6,7 +6,14 @@ import click
 
 from . import answers, find, render
 from .giving import body_of, named
-from .options import as_json_option, instance_argument, read_parameters, reason_option, talks_to_dashboard
+from .options import (
+    as_json_option,
+    instance_argument,
+    parameter_option,
+    read_parameters,
+    reason_option,
+    talks_to_dashboard,
+)
 
 if TYPE_CHECKING:
     from .client import Client
@@ -105,6 +112,36 @@ def keep(client: "Client", *, instance_text: str, reason: str | None, as_json: b
     )
 
 
+@click.command()
+@instance_argument
+@parameter_option
+@click.option("--same-parameters", is_flag=True, help="The fresh one gets what was given or set so far.")
+@click.option("--hold-commands", is_flag=True, help="Every command of the fresh one begins on hold.")
+@reason_option
+@as_json_option
+@talks_to_dashboard
+def reset(
+    client: "Client",
+    *,
+    instance_text: str,
+    parameters: dict[str, str],
+    same_parameters: bool,
+    hold_commands: bool,
+    reason: str | None,
+    as_json: bool,
+) -> None:
+    """End an instance and start a fresh one of its plan's newest version; print the fresh one's id."""
+    instance_id = find.instance_id(client, instance_text)
+    body = body_of(
+        reason, parameters=parameters, same_parameters=same_parameters, hold_commands=hold_commands
+    )
+    document = client.post(f"/instances/{instance_id}/reset", body)
+    if as_json:
+        render.as_json(document)
+    else:
+        click.echo(document["instance_id"])
+
+
 def _give(
     client: "Client", instance_text: str, order: str, body: dict[str, Any], sentence: str, *, as_json: bool
 ) -> None:
@@ -117,4 +154,4 @@ def _give(
         click.echo(render.clean(f"{sentence}{nothing}"))
 
 
-COMMANDS = (hold, release, skip, enable, set_parameters, schedules, keep)
+COMMANDS = (hold, release, skip, enable, set_parameters, schedules, keep, reset)

@@ -36,6 +36,7 @@ for each in instance_orders.COMMANDS:
     help="The day that it is for, unless it is the day of its start.",
 )
 @click.option("--run-until-ended", is_flag=True, help="Its time to live does not end it; you do.")
+@click.option("--hold-commands", is_flag=True, help="Every command begins on hold, until you release it.")
 @click.option("--dry-run", is_flag=True, help="Agents report outcomes without running any command.")
 @click.option(
     "--dry-run-seconds",
@@ -60,6 +61,7 @@ def start(
     parameters: dict[str, str],
     business_date: str | None,
     run_until_ended: bool,
+    hold_commands: bool,
     dry_run: bool,
     dry_run_seconds: tuple[float, float] | None,
     dry_run_errors: float | None,
@@ -78,6 +80,8 @@ def start(
     }
     if business_date is not None:
         body["business_date"] = business_date
+    if hold_commands:
+        body["hold_commands"] = True
     if reason is not None:
         body["reason"] = reason
     document = client.post(f"/plans/{segment(plan)}/instances", body)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import render
+from . import plan_life, render
 from .failures import ExitCode, Failure
 from .options import as_json_option, talks_to_dashboard
 
@@ -19,7 +19,10 @@ _ORDERS = {
     ),
     "release": ("Have new instances of NAME start with JOB held no longer.", ""),
     "skip": ("Have new instances of NAME start with JOB skipped.", "It is passed over when its turn comes."),
-    "enable": ("Have new instances of NAME start with JOB skipped no longer.", ""),
+    "enable": (
+        "Let instances of NAME start again; with JOB, have new ones start with JOB skipped no longer.",
+        "Starts that were due while the plan was disabled are not made up for.",
+    ),
 }
 _NO_OTHER = "Instances that run stay as they are. JOB is an identifier (agent-name), or its name alone."
 
@@ -29,7 +32,7 @@ def _command(order: str) -> click.Command:
 
     @click.command(order, help=f"{summary}\n\n{consequence} {_NO_OTHER}".replace("\n\n ", "\n\n"))
     @click.argument("name")
-    @click.argument("job_text", metavar="JOB")
+    @click.argument("job_text", metavar="JOB", required=order != "enable")
     @click.option(
         "--context", "contexts", metavar="NAME", multiple=True, help="Only there; repeat it for more."
     )
@@ -40,13 +43,18 @@ def _command(order: str) -> click.Command:
         client: "Client",
         *,
         name: str,
-        job_text: str,
+        job_text: str | None,
         contexts: tuple[str, ...],
         reason: str | None,
         as_json: bool,
     ) -> None:
         from .client import segment
 
+        if job_text is None:
+            if contexts:
+                raise click.UsageError("--context says where a job stands: name the JOB too")
+            plan_life.turn(client, name, order, reason, as_json=as_json)
+            return
         identifier = _identifier(client, name, job_text)
         body: dict[str, Any] = {"contexts": contexts} if contexts else {}
         body |= {} if reason is None else {"reason": reason}

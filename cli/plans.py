@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import answers, plan_defaults, render
+from . import answers, plan_defaults, plan_life, render
 from .failures import ExitCode, Failure
 from .options import as_json_option, talks_to_dashboard
 
@@ -28,7 +28,7 @@ def plan() -> None:
     """Push, compare, check and export job plans, and say how new instances start."""
 
 
-for _each in plan_defaults.COMMANDS:
+for _each in (*plan_defaults.COMMANDS, *plan_life.COMMANDS):
     plan.add_command(_each)
 
 
@@ -127,7 +127,7 @@ def show(client: "Client", *, name: str, version: int | None, as_json: bool) -> 
     click.echo(
         render.clean(f"{row.name} version {row.version}, pushed {render.moment(row.pushed_at)}{pushed_by}")
     )
-    for text in _outline(shown):
+    for text in (*plan_life.standing(document), *_outline(shown)):
         click.echo(render.clean(text))
 
 

@@ -1,9 +1,12 @@
 """What a plan instance may be told: events that were received, and orders of people and of the clock."""
 
 from typing import ClassVar, TypeAlias
+from uuid import UUID
 
 import msgspec
 
+from .facts import EndReason
+from .instants import Instant
 from .messages import ProcessEvent
 from .plan import JobIdentifier
 from .status import JobStatus
@@ -191,8 +194,28 @@ class BeginInstance(_Command, frozen=True, kw_only=True):
     """The start of a prepared instance has come."""
 
 
+class MoveStart(_Command, frozen=True, kw_only=True):
+    """A prepared instance is to begin with another start of its plan."""
+
+    due_at: Instant
+
+
 class EndInstance(_Command, frozen=True, kw_only=True):
     """Nothing more is to happen: kill what runs and let the agents forget the instance."""
+
+    reason: EndReason = "by hand"
+
+
+class ResetInstance(_Command, frozen=True, kw_only=True):
+    """End it and begin a fresh one of its plan's newest version instead."""
+
+    successor: UUID
+    """The id of the fresh one."""
+    parameters: dict[str, str] = {}
+    same_parameters: bool = False
+    """Those that were given or set so far are given to the fresh one too; ``parameters`` win."""
+    hold_commands: bool = False
+    """Every command job of the fresh one begins on hold."""
 
 
 class CloseWindow(_Command, frozen=True, kw_only=True):
@@ -200,9 +223,21 @@ class CloseWindow(_Command, frozen=True, kw_only=True):
 
 
 InstanceCommand: TypeAlias = SetParameters | DisableSchedules | EnableSchedules | RunUntilEnded
-Order: TypeAlias = JobCommand | ContextCommand | InstanceCommand | BeginInstance | EndInstance | CloseWindow
+LifeCommand: TypeAlias = BeginInstance | MoveStart | EndInstance | ResetInstance | CloseWindow
+"""Orders about the instance's beginning and its end."""
+Order: TypeAlias = JobCommand | ContextCommand | InstanceCommand | LifeCommand
 """What a person or the clock asks for, and may be refused."""
-Command: TypeAlias = ReportEvent | RefuseInitiation | GrantLock | TakeSourceParameters | ParkEvent | Order
+
+
+class HeardOrder(_Command, frozen=True, kw_only=True):
+    """An order that came through the inbox: nobody waits for its answer, so a refusal is told as a fact."""
+
+    order: Order
+
+
+Command: TypeAlias = (
+    ReportEvent | RefuseInitiation | GrantLock | HeardOrder | TakeSourceParameters | ParkEvent | Order
+)
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -18,7 +18,7 @@ from calendar import monthrange
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -224,12 +224,17 @@ class CronExpression:
         level = len(found)
         if level == len(wanted):
             return found
-        values = self._days[monthrange(*found)] if level == 2 else self._values[level]
+        values = self._days[_shape(*found)] if level == 2 else self._values[level]
         for value in direction.choices(values, wanted[level]):
             rest = wanted if value == wanted[level] else direction.fresh
             if (whole := self._search(direction, rest, (*found, value))) is not None:
                 return whole
         return None
+
+
+@cache
+def _shape(year: int, month: int) -> _Shape:
+    return monthrange(year, month)
 
 
 @lru_cache(maxsize=1024)

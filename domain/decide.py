@@ -15,19 +15,23 @@ from .commands import (
     EndInstance,
     FireDependants,
     GrantLock,
+    HeardOrder,
     JobCommand,
+    MoveStart,
     Order,
     ParkEvent,
     Refused,
     RefuseInitiation,
     ReportEvent,
+    ResetInstance,
     TakeSourceParameters,
 )
 from .decision import Decision, catalyst_of
 from .facts import (
     Cause,
-    EndReason,
+    EventIgnored,
     EventParked,
+    IgnoredReason,
     InstancePrepared,
     InstanceStarted,
     JobCompleted,
@@ -42,9 +46,9 @@ from .hearing import (
 )
 from .instance import InstanceState, begin
 from .instants import Instant
+from .life import obey_about_life
 from .lock_group import Claim, LockGroup
 from .orders import obey_about_context, obey_about_instance, obey_about_job, pass_over_what_is_ready
-from .permissions import refusal_of_instance
 from .plan import JobIdentifier
 from .status import ENDED
 from .topology import Topology
@@ -91,6 +95,10 @@ def advance(
             take_granted_lock(decision, command)
         case TakeSourceParameters(parameters=parameters):
             take_source_parameters(decision, parameters)
+        case HeardOrder(order=order):
+            if _obey(decision, order, at) is not None:
+                told: IgnoredReason = "instance ended" if state.ended else "not applicable"
+                decision.record(EventIgnored(reason=told))
         case ParkEvent(error=error, event_id=event_id):
             decision.record(EventParked(error=error, parked_event_id=event_id))
         case _:
@@ -118,12 +126,8 @@ def _obey(decision: Decision, command: Order, at: Instant) -> Refused | None:
             refused = obey_about_job(decision, command)
         case ContextCommand():
             refused = obey_about_context(decision, command)
-        case BeginInstance():
-            refused = _begin_prepared(decision)
-        case EndInstance():
-            refused = _end(decision, "by hand")
-        case CloseWindow():
-            refused = _close_window(decision, at)
+        case BeginInstance() | MoveStart() | EndInstance() | ResetInstance() | CloseWindow():
+            refused = obey_about_life(decision, command, at)
         case _:
             refused = obey_about_instance(decision, command)
     return refused
@@ -174,49 +178,3 @@ def preview_success(
     decision.fire_dependants()
     decision.end_if_complete()
     return _step(decision)
-
-
-def _begin_prepared(decision: Decision) -> Refused | None:
-    state = decision.state
-    if (refused := refusal_of_instance(state, prepared=True)) is not None:
-        return refused
-    if not state.prepared:
-        return Refused(reason="the instance has started before", status=state.status)
-    decision.record(
-        InstanceStarted(
-            plan=state.plan,
-            plan_version=state.plan_version,
-            due_at=state.due_at,
-            ends_at=state.ends_at,
-            agents=state.agents,
-            environment_group=state.environment_group,
-            parameters=state.parameters,
-            dry_run=state.dry_run,
-            schedules_disabled=state.schedules_disabled,
-            until_ended=state.until_ended,
-            commands_held=state.commands_held,
-            source_parameters=state.source_parameters,
-            zone=state.zone,
-            business_date=state.business_date,
-        )
-    )
-    skipped = [unit for unit in state.topology.units if state.job(unit.index).skipped]
-    pass_over_what_is_ready(decision, skipped)
-    decision.fire_dependants()
-    return None
-
-
-def _close_window(decision: Decision, at: Instant) -> Refused | None:
-    """An alarm that was set before the window was moved away ends nothing."""
-    state = decision.state
-    if not state.ended and (state.ends_at is None or at < state.ends_at):
-        return None
-    return _end(decision, "window closed")
-
-
-def _end(decision: Decision, reason: EndReason) -> Refused | None:
-    state = decision.state
-    if state.ended:
-        return Refused(reason="the instance has ended", status=ENDED)
-    decision.end(reason)
-    return None

@@ -63,6 +63,10 @@ class _Beginning(_Fact, frozen=True, omit_defaults=True, kw_only=True):
     """The time zone of the plan."""
     business_date: str | None = None
     """The day that it is for, such as ``2026-03-31``; ``None``: the day of its start in that zone."""
+    context_parameters: dict[str, dict[str, str]] = {}
+    """Values for one context only, by its name."""
+    instead_of: UUID | None = None
+    """The instance that was reset and that this one is the fresh start of."""
 
 
 class InstancePrepared(_Beginning, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -74,6 +78,14 @@ class InstanceStarted(_Beginning, frozen=True, omit_defaults=True, kw_only=True,
 
     Of a prepared instance it repeats what that fact said and what was changed since.
     """
+
+
+class StartMoved(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """A prepared instance begins with another of its plan's starts; what operators set on it stays."""
+
+    due_at: Instant
+    ends_at: Instant | None = None
+    business_date: str | None = None
 
 
 class JobHeld(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -213,18 +225,21 @@ class FireSkipped(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=T
     event_id: str | None = None
 
 
+IgnoredReason: TypeAlias = Literal[
+    "duplicate",
+    "late",
+    "unknown job",
+    "unknown context",
+    "instance prepared",
+    "instance ended",
+    "not applicable",
+]
+
+
 class EventIgnored(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """An inbound event changed nothing, and why: nothing is dropped in silence."""
 
-    reason: Literal[
-        "duplicate",
-        "late",
-        "unknown job",
-        "unknown context",
-        "instance prepared",
-        "instance ended",
-        "not applicable",
-    ]
+    reason: IgnoredReason
     job: JobIdentifier | None = None
     event_id: str | None = None
 
@@ -283,7 +298,31 @@ class RunsUntilEnded(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=T
     agents: tuple[str, ...] = ()
 
 
-EndReason: TypeAlias = Literal["by hand", "window closed", "complete"]
+class ResetOrdered(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The instance is to end, and a fresh one of its plan to begin instead of it."""
+
+    successor: UUID
+    """The fresh one."""
+    parameters: dict[str, str] = {}
+    context_parameters: dict[str, dict[str, str]] = {}
+    commands_held: bool = False
+    due_at: Instant | None = None
+    """The start that the instance was of; the fresh one is of the same."""
+    business_date: str | None = None
+    """As is the day that it is for."""
+    dry_run: DryRun | None = None
+
+
+EndReason: TypeAlias = Literal[
+    "by hand",
+    "window closed",
+    "complete",
+    "reset",
+    "plan deleted",
+    "replaced",
+    "no start",
+]
+"""The last two are of prepared instances: another version of the plan came, or no start is left for it."""
 
 
 class InstanceEnded(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -304,6 +343,7 @@ class EventParked(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True
 InstanceFact: TypeAlias = (
     InstancePrepared
     | InstanceStarted
+    | StartMoved
     | JobHeld
     | JobReleased
     | InitiationKept
@@ -328,6 +368,7 @@ InstanceFact: TypeAlias = (
     | SchedulesDisabled
     | SchedulesEnabled
     | RunsUntilEnded
+    | ResetOrdered
     | InstanceEnded
     | EventParked
 )
@@ -343,7 +384,54 @@ class PlanPushed(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=
     documents: dict[str, bytes] = {}
     """The files of the bundle as they came, by path below its top folder."""
     previous_agents: tuple[str, ...] = ()
-    """Agents that the version before named and this one does not: they are to drop the plan's jobs."""
+    """Agents that held jobs of the plan and are not named any more: they are to drop them."""
+
+
+class AgentsSynchronised(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Pushes had been kept from the agents until an instance starts: they are to have the jobs now."""
+
+    plan: str
+    version: int
+    agents: tuple[str, ...] = ()
+    previous_agents: tuple[str, ...] = ()
+    """As of a push."""
+
+
+class PlanEnabled(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Instances start again; starts that were due before stay as they were accounted for."""
+
+
+class PlanDisabled(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """No instance starts any more; those that are active go on."""
+
+
+class DroppedOrder(_Fact, frozen=True, omit_defaults=True, kw_only=True):
+    """Something that was set on a prepared instance and does not apply to the one that took its place."""
+
+    order: str
+    reason: str
+    job: JobIdentifier | None = None
+    context: str | None = None
+
+
+class NextPrepared(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The next instance exists ahead of its start, or is of another start from now on."""
+
+    instance_id: UUID
+    version: int
+    due_at: Instant
+    replaces: UUID | None = None
+    """The one that was prepared before; what was set on it was carried over."""
+    dropped: tuple[DroppedOrder, ...] = ()
+    """But for this."""
+
+
+class NextDropped(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """No instance is prepared any more, because no start is left for it."""
+
+    instance_id: UUID
+    dropped: tuple[DroppedOrder, ...] = ()
+    """What was set on it."""
 
 
 class InstanceDue(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -354,6 +442,12 @@ class InstanceDue(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag
     due_at: Instant | None = None
 
 
+class StartDeferred(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """A due start waits for the active instance to end, as long as its own window is open."""
+
+    due_at: Instant
+
+
 class StartSkipped(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """One or several due starts in a row did not happen, and why."""
 
@@ -362,8 +456,18 @@ class StartSkipped(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, ta
     through: Instant
     """The last of them."""
     count: int = 1
-    reason: Literal["another instance is active", "blackout", "window passed", "plan disabled"]
+    reason: Literal[
+        "another instance is active",
+        "blackout",
+        "window passed",
+        "plan disabled",
+        "plan changed",
+        "plan deleted",
+        "ended before its start",
+    ]
     detail: str = ""
+    at_least: bool = False
+    """There were too many to count them all."""
 
 
 class NotificationsSet(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
@@ -381,7 +485,57 @@ class ParameterSourceRead(FactOfPlan, frozen=True, omit_defaults=True, kw_only=T
     """All that it says, as it is written there: what is encrypted stays so."""
 
 
-PlanFact: TypeAlias = PlanPushed | InstanceDue | StartSkipped | NotificationsSet | ParameterSourceRead
+class InstanceReset(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """A fresh instance began instead of one that was ended for it."""
+
+    instance_id: UUID
+    previous: UUID
+    version: int
+
+
+class ResetDropped(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """An instance was ended to begin afresh, and its plan was deleted meanwhile: none begins."""
+
+    previous: UUID
+
+
+class ClockSetBack(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Starts had been accounted for far in the future, so the clock was wrong: they are still to come."""
+
+    accounted_through: Instant
+    """From here on starts are accounted for again."""
+
+
+class PlanDeletionBegun(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Nothing starts any more; the plan is deleted as soon as its active instances have ended."""
+
+
+class PlanDeleted(FactOfPlan, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """The plan is no more, and agents are to drop its jobs. A push of its name begins a new life."""
+
+    plan: str
+    agents: tuple[str, ...] = ()
+    """Those that held its jobs."""
+
+
+PlanFact: TypeAlias = (
+    PlanPushed
+    | AgentsSynchronised
+    | PlanEnabled
+    | PlanDisabled
+    | NextPrepared
+    | NextDropped
+    | InstanceDue
+    | StartDeferred
+    | StartSkipped
+    | InstanceReset
+    | ResetDropped
+    | ClockSetBack
+    | PlanDeletionBegun
+    | PlanDeleted
+    | NotificationsSet
+    | ParameterSourceRead
+)
 
 # --- of the locks of an environment group -------------------------------------------------------------------
 

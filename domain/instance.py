@@ -26,10 +26,12 @@ from .facts import (
     JobInitiated,
     ParametersSet,
     Recorded,
+    ResetOrdered,
     RunsUntilEnded,
     SchedulesDisabled,
     SchedulesEnabled,
     SourceParametersTaken,
+    StartMoved,
 )
 from .instants import Instant
 from .job_state import UNTOUCHED, JobFact, JobState, job_after
@@ -180,6 +182,7 @@ def begin(topology: Topology, recorded: Recorded) -> InstanceState:
         source_parameters=fact.source_parameters,
         zone=fact.zone,
         business_date=fact.business_date,
+        context_parameters=Map(fact.context_parameters),
     )
     for unit in topology.skipped_from_the_start:
         state = with_job(state, unit, JobState(status=JobStatus.SKIPPED, skipped=True))
@@ -206,17 +209,15 @@ def evolve(state: InstanceState, recorded: Recorded) -> InstanceState:
         case GlobalEventRaised():
             state = _with_fact(state, fact, recorded)
             state = replace(state, raised=state.raised + 1)
-        case EventIgnored() | FireSkipped() | EventParked():
+        case EventIgnored() | FireSkipped() | EventParked() | ResetOrdered():
             # These are told and change no job.
             state = replace(state, position=recorded.position)
         case InstancePrepared():
             raise ValueError(f"instance {state.instance_id} was prepared before")
-        case InstanceStarted() | InstanceEnded() | ParametersSet() | SchedulesDisabled() | SchedulesEnabled():
-            state = _with_instance_fact(state, fact, recorded)
-        case SourceParametersTaken(parameters=parameters):
-            state = replace(state, source_parameters=parameters)
-        case RunsUntilEnded():
-            state = replace(state, until_ended=True, ends_at=None)
+        case InstanceStarted() | InstanceEnded() | StartMoved() | RunsUntilEnded():
+            state = _with_life(state, fact, recorded.at)
+        case ParametersSet() | SourceParametersTaken() | SchedulesDisabled() | SchedulesEnabled():
+            state = _with_setting(state, fact, recorded.position)
         case FactOfPlan() | FactOfLocks():
             raise ValueError(f"{type(fact).__name__} is no fact of a plan instance")
         case _:
@@ -236,28 +237,40 @@ def _with_fact(state: InstanceState, fact: JobFact, recorded: Recorded) -> Insta
     return with_job(state, unit, job_after(state.job(unit.index), fact, recorded.at, recorded.position))
 
 
-def _with_instance_fact(
-    state: InstanceState,
-    fact: InstanceStarted | InstanceEnded | ParametersSet | SchedulesDisabled | SchedulesEnabled,
-    recorded: Recorded,
+def _with_life(
+    state: InstanceState, fact: InstanceStarted | InstanceEnded | StartMoved | RunsUntilEnded, at: Instant
 ) -> InstanceState:
     match fact:
         case InstanceStarted():
             if not state.prepared:
                 raise ValueError(f"instance {state.instance_id} started before")
-            return replace(state, prepared=False, started_at=recorded.at)
+            return replace(state, prepared=False, started_at=at)
         case InstanceEnded(reason=reason):
-            return replace(state, ended_at=recorded.at, end_reason=reason)
+            return replace(state, ended_at=at, end_reason=reason)
+        case StartMoved(due_at=due_at, ends_at=ends_at, business_date=day):
+            return replace(state, due_at=due_at, started_at=due_at, ends_at=ends_at, business_date=day)
+        case RunsUntilEnded():
+            return replace(state, until_ended=True, ends_at=None)
+
+
+def _with_setting(
+    state: InstanceState,
+    fact: ParametersSet | SourceParametersTaken | SchedulesDisabled | SchedulesEnabled,
+    position: int,
+) -> InstanceState:
+    match fact:
         case ParametersSet(parameters=parameters, context=None):
             return replace(state, parameters={**state.parameters, **parameters})
         case ParametersSet(parameters=parameters, context=str(context)):
             before = state.context_parameters.get(context, {})
             changed = state.context_parameters.set(context, {**before, **parameters})
             return replace(state, context_parameters=changed)
+        case SourceParametersTaken(parameters=parameters):
+            return replace(state, source_parameters=parameters)
         case SchedulesDisabled():
-            return _disabled(replace(state, schedules_disabled=True), recorded.position)
+            return _disabled(replace(state, schedules_disabled=True), position)
         case _:
-            return _enabled(replace(state, schedules_disabled=False), recorded.position)
+            return _enabled(replace(state, schedules_disabled=False), position)
 
 
 def _disabled(state: InstanceState, position: int) -> InstanceState:

@@ -71,6 +71,15 @@ class EventLog:
         )
         return [position for (position,) in rows]
 
+    def count_of(self, stream: UUID, kind: type[Fact]) -> int:
+        """How many facts of one kind there are; none is read."""
+        rows = self._reader.rows(
+            "SELECT COUNT(*) FROM stored_events WHERE originator_id = ? AND topic LIKE ?",
+            self._reader.key(stream),
+            f"{kind.__name__}:%",
+        )
+        return int(rows[0][0])
+
     def headers_of(self, stream: UUID, kind: type[Fact]) -> list[FactHeader]:
         """When and why each fact of one kind was recorded, in order."""
         rows = self._reader.rows(

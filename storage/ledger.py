@@ -187,6 +187,10 @@ class Ledger:
         """When and why each fact of one kind was recorded, in order."""
         return self._log.headers_of(stream, kind)
 
+    def count_of(self, stream: UUID, kind: type[Fact]) -> int:
+        """How many facts of one kind a stream has."""
+        return self._log.count_of(stream, kind)
+
     def last_position(self, stream: UUID) -> int:
         """The position of a stream's newest fact; 0 when it has none."""
         return self._log.last_position(stream)
@@ -248,6 +252,14 @@ class Ledger:
         """The agents that something waits for, by name."""
         return self._outbox.agents_with_outgoing()
 
+    def still_to_tell(self, kind: str) -> set[tuple[str, UUID]]:
+        """The agents that are still to be told something of that kind, each with the stream it is about."""
+        return self._outbox.still_to_tell(kind)
+
+    def agents_to_tell(self, stream: UUID) -> list[str]:
+        """The agents that are still to be told of facts of a stream, by name."""
+        return self._outbox.agents_to_tell(stream)
+
     # --- dead letters ---------------------------------------------------------------------------------------
 
     def parked(self, after: int = 0, limit: int = 100, stream: UUID | None = None) -> list[InboxEntry]:
@@ -264,9 +276,9 @@ class Ledger:
 
     # --- lists ----------------------------------------------------------------------------------------------
 
-    def plans(self) -> list[PlanRow]:
-        """All plans, by name."""
-        return self._lists.plans()
+    def plans(self, *, deleted: bool = False) -> list[PlanRow]:
+        """All plans, by name; with those that were deleted, if they are asked for."""
+        return self._lists.plans(deleted=deleted)
 
     def instances(
         self,

@@ -59,6 +59,17 @@ class Outbox:
         """The agents that something waits for, by name."""
         return [agent for (agent,) in self._reader.rows("SELECT DISTINCT agent FROM outbox ORDER BY agent")]
 
+    def still_to_tell(self, kind: str) -> set[tuple[str, UUID]]:
+        """The agents that are still to be told something of that kind, each with the stream it is about."""
+        rows = self._reader.rows("SELECT DISTINCT agent, stream FROM outbox WHERE kind = ?", kind)
+        return {(agent, self._reader.stream(key)) for agent, key in rows}
+
+    def agents_to_tell(self, stream: UUID) -> list[str]:
+        """The agents that are still to be told of facts of a stream, by name."""
+        key = self._reader.key(stream)
+        rows = self._reader.rows("SELECT DISTINCT agent FROM outbox WHERE stream = ? ORDER BY agent", key)
+        return [agent for (agent,) in rows]
+
     def _pushed(self, stream: UUID, position: int) -> Recorded:
         """The push of a plan; the latest is kept, since every agent of a plan is told of it at one time."""
         kept = self._plan

@@ -5,27 +5,30 @@ from uuid import UUID
 
 import msgspec
 
-from ..domain.facts import PlanPushed, Recorded
+from ..domain.plan_log import PlanStanding, PlanState
+from ..domain.status import ENDED, PREPARED
 from .engine import Row
 from .reader import Reader
-from .records import InstanceRow, InstanceSummary, Page, PlanRow
+from .records import InstanceRow, InstanceSummary, Page, PlanRow, PlanSummary
 
 _INSTANCE_COLUMNS = (
     "instance_id, plan, plan_version, status, environment_group, "
-    "started_at, ends_at, ended_at, position, counts"
+    "started_at, ends_at, ended_at, position, counts, agents"
 )
 PUT_INSTANCE = (
-    f"INSERT INTO instances ({_INSTANCE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608  a constant of ours
+    f"INSERT INTO instances ({_INSTANCE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608  a constant of ours
     "ON CONFLICT (instance_id) DO UPDATE SET plan = excluded.plan, plan_version = excluded.plan_version, "
     "status = excluded.status, environment_group = excluded.environment_group, "
     "started_at = excluded.started_at, ends_at = excluded.ends_at, ended_at = excluded.ended_at, "
-    "position = excluded.position, counts = excluded.counts WHERE excluded.position >= instances.position"
+    "position = excluded.position, counts = excluded.counts, agents = excluded.agents "
+    "WHERE excluded.position >= instances.position"
 )
+_PLAN_COLUMNS = "name, stream, version, standing, pushed_at, agents, position"
 PUT_PLAN = (
-    "INSERT INTO plans (name, stream, version, disabled, pushed_at, agents) VALUES (?, ?, ?, ?, ?, ?) "
+    f"INSERT INTO plans ({_PLAN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?) "  # noqa: S608  a constant of ours
     "ON CONFLICT (name) DO UPDATE SET stream = excluded.stream, version = excluded.version, "
-    "disabled = excluded.disabled, pushed_at = excluded.pushed_at, agents = excluded.agents "
-    "WHERE excluded.version >= plans.version"
+    "standing = excluded.standing, pushed_at = excluded.pushed_at, agents = excluded.agents, "
+    "position = excluded.position WHERE excluded.position >= plans.position"
 )
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -46,13 +49,34 @@ def instance_row(key: object, summary: InstanceSummary) -> tuple[object, ...]:
         summary.ended_at,
         summary.position,
         _encode(summary.counts),
+        _encode(summary.agents),
     )
 
 
-def plan_row(key: object, recorded: Recorded, fact: PlanPushed) -> tuple[object, ...]:
+def plan_row(key: object, summary: PlanSummary) -> tuple[object, ...]:
     """The parameters of ``PUT_PLAN``."""
-    plan = fact.plan
-    return plan.name, key, fact.version, int(plan.disabled), recorded.at, _encode(plan.agents())
+    return (
+        summary.name,
+        key,
+        summary.version,
+        summary.standing.value,
+        summary.pushed_at,
+        _encode(summary.agents),
+        summary.position,
+    )
+
+
+def summary_of_plan(state: PlanState) -> PlanSummary:
+    """The plan's row in the list of plans."""
+    return PlanSummary(
+        name=state.plan.name,
+        stream=state.stream,
+        version=state.version,
+        standing=state.standing,
+        pushed_at=state.pushed_at,
+        agents=state.plan.agents(),
+        position=state.position,
+    )
 
 
 class ReadModels:
@@ -61,19 +85,23 @@ class ReadModels:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    def plans(self) -> list[PlanRow]:
-        """All plans, by name."""
-        rows = self._reader.rows("SELECT name, stream, version, disabled, pushed_at, agents FROM plans")
+    def plans(self, *, deleted: bool) -> list[PlanRow]:
+        """Plans by name, those that were deleted among them or not."""
+        rows = self._reader.rows(
+            f"SELECT {_PLAN_COLUMNS} FROM plans WHERE standing <> ?",  # noqa: S608  a constant of ours
+            "" if deleted else PlanStanding.DELETED.value,
+        )
         found = [
             PlanRow(
                 name=name,
                 stream=self._reader.stream(key),
                 version=version,
-                disabled=bool(disabled),
+                standing=PlanStanding(standing),
                 pushed_at=pushed_at,
                 agents=_decode_agents(agents),
+                position=position,
             )
-            for name, key, version, disabled, pushed_at, agents in rows
+            for name, key, version, standing, pushed_at, agents, position in rows
         ]
         return sorted(found, key=lambda row: row.name)
 
@@ -93,10 +121,12 @@ class ReadModels:
             conditions.append("plan = ?")
             parameters.append(plan)
         if status is not None:
-            conditions.append("status = ?")
+            conditions.append("status = ?" if status == ENDED else "status = ? AND ended_at IS NULL")
             parameters.append(status)
         if active is not None:
-            conditions.append("ended_at IS NULL" if active else "ended_at IS NOT NULL")
+            # What is prepared is neither: it has not begun.
+            conditions.append("ended_at IS NULL AND status <> ?" if active else "ended_at IS NOT NULL")
+            parameters += [PREPARED] if active else []
         if cursor is not None:
             started_at, last = _position_of(cursor)
             conditions.append("(started_at, instance_id) < (?, ?)")
@@ -112,7 +142,7 @@ class ReadModels:
         return Page(items=items, next=following)
 
     def _instance(self, row: Row) -> InstanceRow:
-        key, plan, plan_version, status, group, started_at, ends_at, ended_at, position, counts = row
+        key, plan, plan_version, status, group, started_at, ends_at, ended_at, position, counts, agents = row
         return InstanceRow(
             instance_id=self._reader.stream(key),
             plan=plan,
@@ -124,6 +154,7 @@ class ReadModels:
             ended_at=ended_at,
             position=position,
             counts=_decode_counts(counts),
+            agents=_decode_agents(agents),
         )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from ..domain.facts import InstancePrepared, InstanceStarted, PlanPushed
+from ..domain.plan_log import PlanState, evolve_plan
 from .engine import Engine, Row, Transaction
 from .event_log import EventLog
-from .read_models import PUT_INSTANCE, PUT_PLAN, instance_row, plan_row
+from .read_models import PUT_INSTANCE, PUT_PLAN, instance_row, plan_row, summary_of_plan
 from .reader import Reader
 from .records import InstanceSummary
 
@@ -65,6 +66,8 @@ class Rebuild:
                 self._read_plan(stream, self._read_to[stream])
 
     def _read_plan(self, stream: UUID, until: int) -> None:
+        state: PlanState | None = None
         for recorded in self._log.facts(stream, 0, until, None):
-            if isinstance(recorded.fact, PlanPushed):
-                self._plans[stream] = plan_row(self._reader.key(stream), recorded, recorded.fact)
+            state = evolve_plan(state, recorded)
+        if state is not None:
+            self._plans[stream] = plan_row(self._reader.key(stream), summary_of_plan(state))

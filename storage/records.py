@@ -8,6 +8,7 @@ from eventsourcing.persistence import IntegrityError
 
 from ..domain.facts import Cause, Recorded
 from ..domain.instants import Instant
+from ..domain.plan_log import PlanStanding
 
 ItemT = TypeVar("ItemT")
 
@@ -106,6 +107,26 @@ class InstanceSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The last position of the instance's log that the row reflects."""
     counts: dict[str, int]
     """Jobs by status."""
+    agents: tuple[str, ...] = ()
+    """Those that have to know it while it is active."""
+
+
+class PlanSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan's row in the list of plans."""
+
+    name: str
+    stream: UUID
+    version: int
+    standing: PlanStanding
+    pushed_at: Instant
+    agents: tuple[str, ...]
+    position: int
+    """The last position of the plan's log that the row reflects."""
+
+    @property
+    def disabled(self) -> bool:
+        """Whether it starts no instances for now."""
+        return self.standing is PlanStanding.DISABLED
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +140,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     outgoing: tuple[tuple[str, UUID, int, str], ...] = ()
     """For each delivery: the agent, the stream and position of its fact, and the kind."""
     summaries: tuple[InstanceSummary, ...] = ()
+    plans: tuple[PlanSummary, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()
     inbound: tuple[Inbound, ...] = ()
     """New inbox entries, announced after the commit like all others."""
@@ -161,15 +183,8 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
 # --- registries ---------------------------------------------------------------------------------------------
 
 
-class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A plan as it stands."""
-
-    name: str
-    stream: UUID
-    version: int
-    disabled: bool
-    pushed_at: Instant
-    agents: tuple[str, ...]
+class PlanRow(PlanSummary, frozen=True, kw_only=True):
+    """A plan in the list of plans."""
 
 
 class InstanceRow(InstanceSummary, frozen=True, kw_only=True):

@@ -7,7 +7,6 @@ from uuid import UUID
 
 import msgspec
 
-from ..domain.facts import PlanPushed
 from .engine import FactRow, Transaction
 from .event_log import snapshot_row
 from .mapper import FactMapper
@@ -79,7 +78,6 @@ class Save(Request[None]):
         super().__init__()
         self.change = change
         self.appends: list[AppendRows] = []
-        self.plans: list[tuple[object, ...]] = []
         for append in change.appends:
             rows = []
             for position, recorded in enumerate(append.facts, append.expected + 1):
@@ -89,10 +87,9 @@ class Save(Request[None]):
                         f"as fact {position} of {append.stream}"
                     )
                 rows.append((append.stream, position, *mapper.encode(recorded)))
-                if isinstance(recorded.fact, PlanPushed):
-                    self.plans.append(plan_row(key(append.stream), recorded, recorded.fact))
             self.appends.append(AppendRows(append.stream, append.expected, rows))
         self.summaries = [instance_row(key(each.instance_id), each) for each in change.summaries]
+        self.plans = [plan_row(key(each.stream), each) for each in change.plans]
         self.snapshots = [snapshot_row(key(each.stream), each) for each in change.snapshots]
 
 

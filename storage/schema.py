@@ -47,18 +47,22 @@ _TABLES = (
         ends_at BIGINT,
         ended_at BIGINT,
         position BIGINT NOT NULL,
-        counts {bytes} NOT NULL)""",
+        counts {bytes} NOT NULL,
+        agents {bytes} NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS instances_newest ON instances (started_at DESC, instance_id DESC)",
     "CREATE INDEX IF NOT EXISTS instances_of_plan ON instances (plan, started_at DESC, instance_id DESC)",
     """CREATE INDEX IF NOT EXISTS instances_active ON instances (started_at DESC, instance_id DESC)
         WHERE ended_at IS NULL""",
+    """CREATE INDEX IF NOT EXISTS instances_active_of_plan
+        ON instances (plan, started_at DESC, instance_id DESC) WHERE ended_at IS NULL""",
     """CREATE TABLE IF NOT EXISTS plans (
         name TEXT PRIMARY KEY,
         stream {uuid} NOT NULL,
         version BIGINT NOT NULL,
-        disabled SMALLINT NOT NULL,
+        standing TEXT NOT NULL,
         pushed_at BIGINT NOT NULL,
-        agents {bytes} NOT NULL)""",
+        agents {bytes} NOT NULL,
+        position BIGINT NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS agents (
         name TEXT PRIMARY KEY,
         url TEXT NOT NULL,

@@ -2,13 +2,17 @@
 
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec.structs import replace
 
 from ...domain.instants import Instant
 from ...domain.plan import EventKind
 from .topologies import Topologies
+
+KeyT = TypeVar("KeyT")
 
 
 class ActiveInstance(msgspec.Struct, frozen=True, kw_only=True):
@@ -19,6 +23,8 @@ class ActiveInstance(msgspec.Struct, frozen=True, kw_only=True):
     plan_version: int
     environment_group: str | None = None
     ends_at: Instant | None = None
+    agents: tuple[str, ...] = ()
+    """Those that have to know it."""
 
 
 class ActiveInstances:
@@ -28,7 +34,8 @@ class ActiveInstances:
         self._topologies = topologies
         self._lock = threading.Lock()
         self._by_id: dict[UUID, ActiveInstance] = {}
-        self._by_plan: dict[tuple[str, int, str | None], dict[UUID, None]] = {}
+        self._by_plan: dict[str, dict[UUID, None]] = {}
+        self._by_version: dict[tuple[str, int, str | None], dict[UUID, None]] = {}
         self._ended_early: set[UUID] = set()
         """Ended before it was told that they had started: whoever starts one may be the slower."""
 
@@ -39,7 +46,8 @@ class ActiveInstances:
                 self._ended_early.remove(instance.instance_id)
                 return False
             self._by_id[instance.instance_id] = instance
-            self._by_plan.setdefault(_key(instance), {})[instance.instance_id] = None
+            self._by_plan.setdefault(instance.plan, {})[instance.instance_id] = None
+            self._by_version.setdefault(_version(instance), {})[instance.instance_id] = None
             return True
 
     def discard(self, instance_id: UUID) -> None:
@@ -49,10 +57,15 @@ class ActiveInstances:
             if instance is None:
                 self._ended_early.add(instance_id)
                 return
-            alike = self._by_plan[_key(instance)]
-            alike.pop(instance_id, None)
-            if not alike:
-                del self._by_plan[_key(instance)]
+            _drop(self._by_plan, instance.plan, instance_id)
+            _drop(self._by_version, _version(instance), instance_id)
+
+    def run_until_ended(self, instance_id: UUID) -> None:
+        """No clock ends an instance any more; nothing happens if it was not known."""
+        with self._lock:
+            instance = self._by_id.get(instance_id)
+            if instance is not None:
+                self._by_id[instance_id] = replace(instance, ends_at=None)
 
     def knows(self, instance_id: UUID) -> bool:
         """Whether it counts as active."""
@@ -62,7 +75,18 @@ class ActiveInstances:
     def of_plan(self, plan: str) -> list[UUID]:
         """The active instances of a plan, oldest first."""
         with self._lock:
-            return [each.instance_id for each in self._by_id.values() if each.plan == plan]
+            return list(self._by_plan.get(plan, ()))
+
+    def all_of_plan(self, plan: str) -> list[ActiveInstance]:
+        """What is known of the active instances of a plan, oldest first."""
+        with self._lock:
+            return [self._by_id[each] for each in self._by_plan.get(plan, ())]
+
+    def closing(self, plan: str, now: Instant) -> bool:
+        """Whether an instance of the plan is active although its window is over: it is about to be ended."""
+        with self._lock:
+            ends = [self._by_id[each].ends_at for each in self._by_plan.get(plan, ())]
+        return any(ends_at is not None and ends_at <= now for ends_at in ends)
 
     def plan_of(self, instance_id: UUID) -> str | None:
         """The plan that an active instance is a run of; ``None`` if it is not active."""
@@ -86,7 +110,7 @@ class ActiveInstances:
     def _expecting(self, event: str, meant: Callable[[str | None], bool]) -> list[UUID]:
         identifier = f"{EventKind.GLOBAL.value}-{event}"
         with self._lock:
-            candidates = [(key, list(ids)) for key, ids in self._by_plan.items() if meant(key[2])]
+            candidates = [(key, list(ids)) for key, ids in self._by_version.items() if meant(key[2])]
         reached: list[UUID] = []
         for (plan, version, _group), ids in candidates:
             if identifier in self._topologies.of(plan, version).by_identifier:
@@ -98,5 +122,12 @@ def _folded(group: str | None) -> str | None:
     return group.casefold() if group else None
 
 
-def _key(instance: ActiveInstance) -> tuple[str, int, str | None]:
+def _version(instance: ActiveInstance) -> tuple[str, int, str | None]:
     return instance.plan, instance.plan_version, _folded(instance.environment_group)
+
+
+def _drop(index: dict[KeyT, dict[UUID, None]], key: KeyT, instance_id: UUID) -> None:
+    alike = index[key]
+    alike.pop(instance_id, None)
+    if not alike:
+        del index[key]

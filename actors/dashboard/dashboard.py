@@ -16,9 +16,10 @@ import pykka
 import structlog
 
 from ...domain.audit import AuditRow, audit
-from ...domain.commands import CloseWindow, Command, FireDependants, Refused
+from ...domain.commands import CloseWindow, Command, FireDependants, Refused, ResetInstance
 from ...domain.decide import Step, preview_dependants, preview_success
-from ...domain.facts import NotificationsSet, Recorded
+from ...domain.facts import NotificationsSet, PlanPushed, Recorded
+from ...domain.forecast import Fire, Span
 from ...domain.instance import InstanceState
 from ...domain.instants import Instant
 from ...domain.lock_group import LockGroup
@@ -27,7 +28,8 @@ from ...domain.locks import reset
 from ...domain.messages import DryRun, ProcessEvent
 from ...domain.plan import JobIdentifier, JobPlan
 from ...domain.plan_diff import PlanChange, version_changes
-from ...domain.plan_log import PlanState, plan_stream
+from ...domain.plan_log import PlanStanding, PlanState, plan_stream
+from ...domain.status import PREPARED
 from ...domain.topology import Unit
 from ...domain.validation import Problem, validate
 from ...storage.notifications import NotificationRow, Notifications
@@ -43,6 +45,8 @@ from .covering import Covering
 from .deliveries import Delivery
 from .errors import NotPermitted, PlanMoved, UnknownName
 from .explanations import Explanation, Explanations
+from .forecasts import fires_of
+from .fresh_starts import RESET, fresh_start
 from .global_events import global_event
 from .host import THIS_HOST, Host
 from .instance_actor import (
@@ -61,6 +65,10 @@ from .orders import Orders
 from .origin import CLOCK, SOURCE, Origin
 from .parameter_sources import ParameterSource, ParameterSources
 from .plan_actor import (
+    Delete,
+    Disable,
+    Enable,
+    MayReset,
     PlanActor,
     PlanMessage,
     PlanSurroundings,
@@ -75,6 +83,7 @@ from .plan_versions import PlanVersion, PlanVersions, VersionRow
 from .ports import AgentRefused, AgentTransport, AgentUnreachable
 from .surroundings import Surroundings
 from .topologies import Topologies
+from .turns import Turns
 
 _log = structlog.get_logger(__name__)
 
@@ -85,6 +94,8 @@ IDLE_MS = 60_000
 SWEEP_MS = 15_000
 FIRST_RETRY_MS = 200
 LONGEST_RETRY_MS = 30_000
+MOST_WAITED_FOR = 100
+"""Instances whose end the deletion of a plan waits for before it is answered."""
 LOOK_AGAIN_MS = 2_000
 """How long a plan whose due starts could not be stored waits until it tries again."""
 KEY_FILE = "secrets.key"
@@ -157,6 +168,7 @@ class Dashboard:
         self._logs = InstanceLog(self.ledger, self._topologies)
         self._active = ActiveInstances(self._topologies)
         self._locks = LockGroups(self.ledger)
+        self._turns = Turns()
         self._timers = host.timers(clock)
         self._covering = Covering(self.ledger, self._keys)
         self._changes = Changes()
@@ -179,9 +191,11 @@ class Dashboard:
                 logs=self._logs,
                 active=self._active,
                 locks=self._locks,
+                turns=self._turns,
                 clock=clock,
                 committed=self._instance_committed,
                 instance_ended=self._instance_ended,
+                runs_until_ended=self._runs_until_ended,
                 retry=self._retry,
             ),
         )
@@ -204,7 +218,7 @@ class Dashboard:
     def start(self) -> None:
         """Bring back what was active, and go on where the last process stopped."""
         self.ledger.leave_out(through=self.clock() * 1000)
-        for row in self._active_rows():
+        for row in reversed(list(self._active_rows())):
             self._instance_started(_active(row))
         self._sources.start(self._source_changed)
         if self._notifier is not None:
@@ -212,11 +226,17 @@ class Dashboard:
         elif self.notifications.position() is not None:
             self.notifications.forget_position()
         self._timers.start()
+        plans = {row.stream: row for row in self.ledger.plans(deleted=True)}
         for stream in self.ledger.streams_with_unhandled():
-            self._wake(stream)
+            if stream in plans:
+                self._plan_actor(plans[stream].name).tell(StartDue())
+            else:
+                self._wake(stream)
         self._agents.start()
-        for plan in self.ledger.plans():
-            self._plan_actor(plan.name).tell(StartDue())
+        self._tell_agents_again()
+        for plan in plans.values():
+            if plan.standing is not PlanStanding.DELETED:
+                self._plan_actor(plan.name).tell(StartDue())
         self._timers.set("sweep", self.clock() + SWEEP_MS, self._sweep)
         self.ready = True
 
@@ -245,6 +265,25 @@ class Dashboard:
             cursor = page.next
             if cursor is None:
                 return
+
+    def _tell_agents_again(self) -> None:
+        """Agents may have lost what they knew: each hears again of what is active, unless it will anyway."""
+        told, now = self.ledger.still_to_tell("publish"), self.clock()
+        again = tuple(
+            (agent, each.instance_id, 1, "publish")
+            for each in self._active.all()
+            if each.ends_at is None or each.ends_at > now
+            for agent in each.agents
+            if (agent, each.instance_id) not in told
+        )
+        try:
+            if again:
+                self.ledger.save(Change(outgoing=again))
+        except Unavailable as error:
+            _log.warning("agents not told again yet", error=str(error))
+            self._timers.set("tell again", self.clock() + LOOK_AGAIN_MS, self._tell_agents_again)
+        else:
+            self._agents.wake(dict.fromkeys(agent for agent, _, _, _ in again))
 
     def _sweep(self) -> None:
         self._wake_notifier()
@@ -291,7 +330,10 @@ class Dashboard:
 
     def _received(self, entries: Sequence[InboxEntry]) -> None:
         """Called by the ledger, in the order of positions, once entries are on disk."""
-        self._instances.hear([Heard(entry) for entry in entries])
+        self._instances.hear([Heard(entry) for entry in entries if entry.kind != RESET])
+        for entry in entries:
+            if entry.kind == RESET:
+                self._plan_actor(fresh_start(entry).plan).tell(StartDue())
 
     # --- plans ----------------------------------------------------------------------------------------------
 
@@ -320,7 +362,8 @@ class Dashboard:
         except UnknownName:
             if based_on:
                 raise PlanMoved(plan.name, 0, based_on=based_on) from None
-            return Pushed(name=plan.name, version=1, created=True, changed=True, warnings=warnings)
+            version = self.ledger.count_of(plan_stream(plan.name), PlanPushed) + 1
+            return Pushed(name=plan.name, version=version, created=True, changed=True, warnings=warnings)
         if based_on not in {None, state.version}:
             raise PlanMoved(plan.name, state.version, based_on=based_on)
         changed = (state.plan, state.documents) != (plan, documents)
@@ -366,7 +409,7 @@ class Dashboard:
         return Pushed(
             name=plan.name,
             version=state.version,
-            created=changed and state.version == 1,
+            created=changed and state.begun_with == state.version,
             changed=changed,
         )
 
@@ -375,8 +418,59 @@ class Dashboard:
         return self.ledger.plans()
 
     def plan(self, name: str, version: int | None = None) -> PlanVersion:
-        """A version of a plan, the newest by default; raises ``UnknownName``."""
+        """A version of a plan, the newest by default; raises ``UnknownName``.
+
+        Of a plan that was deleted a version has to be named.
+        """
+        if version is None:
+            self.plan_as_it_stands(name)
         return self._versions.find(name, version)
+
+    def plan_log(self, name: str, *, after: int = 0, limit: int = 100) -> list[Recorded]:
+        """What happened to a plan, in order, also after it was deleted; raises ``UnknownName``."""
+        facts = self.ledger.facts(plan_stream(name), after=after, limit=limit)
+        if not facts and not self.ledger.last_position(plan_stream(name)):
+            raise UnknownName(f"there is no plan {name}")
+        return facts
+
+    def enable_plan(self, name: str, origin: Origin) -> tuple[Recorded, ...]:
+        """Let its clock and people start instances again. Raises ``NotPermitted``, ``UnknownName``."""
+        facts: tuple[Recorded, ...] = self._ask_plan(name, Enable(origin))
+        return facts
+
+    def disable_plan(self, name: str, origin: Origin) -> tuple[Recorded, ...]:
+        """Let no instance start any more. Raises ``NotPermitted``, ``UnknownName``."""
+        facts: tuple[Recorded, ...] = self._ask_plan(name, Disable(origin))
+        return facts
+
+    def delete_plan(self, name: str, origin: Origin) -> tuple[Recorded, ...]:
+        """End its active instances, then delete it; raises ``UnknownName``.
+
+        That it is deleted is durable on return, and usually it is done. What is left of it survives a crash.
+        """
+        facts: tuple[Recorded, ...] = self._ask_plan(name, Delete(origin))
+        ending = self._active.of_plan(name)[:MOST_WAITED_FOR]
+        for instance_id in ending:
+            self._instances.tell(instance_id, CatchUp())
+        try:
+            for instance_id in ending:
+                self._instances.ask(instance_id, ReadState(), ANSWER_SECONDS)
+            self._ask_plan(name, StartDue())
+        except (Unavailable, pykka.Timeout) as error:
+            _log.warning("plan not deleted yet", plan=name, error=str(error))
+        return facts
+
+    def plan_position(self, name: str) -> int:
+        """The position of the newest fact of a plan; 0 when there is no such plan."""
+        return self.ledger.last_position(plan_stream(name))
+
+    def active_of(self, name: str) -> list[UUID]:
+        """The active instances of a plan, oldest first."""
+        return self._active.of_plan(name)
+
+    def plan_awaits(self, name: str) -> list[str]:
+        """The agents that are still to be told of the plan's jobs, by name."""
+        return self.ledger.agents_to_tell(plan_stream(name))
 
     def plan_versions(self, name: str) -> list[VersionRow]:
         """Every version of a plan, oldest first; raises ``UnknownName``."""
@@ -388,8 +482,12 @@ class Dashboard:
         return version_changes(before.plan, before.documents, after.plan, after.documents)
 
     def plan_as_it_stands(self, name: str) -> PlanState:
-        """A plan with what was changed since its push; raises ``UnknownName``."""
+        """A plan with what was changed since its push; raises ``UnknownName``, also of one deleted."""
         state: PlanState = self._ask_plan(name, ReadPlan())
+        if state.standing is PlanStanding.DELETED:
+            raise UnknownName(
+                f"plan {name} was deleted; its {state.version} versions and its log can be read"
+            )
         return state
 
     def set_notifications(self, name: str, fact: NotificationsSet, origin: Origin, *, rests_on: int) -> None:
@@ -438,8 +536,25 @@ class Dashboard:
         return views
 
     def _source_changed(self, plan: str) -> None:
-        if self.ledger.last_position(plan_stream(plan)):
+        try:
+            known = self.ledger.last_position(plan_stream(plan)) > 0
+        except Unavailable as error:
+            _log.warning("parameter source not taken in yet", plan=plan, error=str(error))
+            self._sources.missed(plan)
+            return
+        if known:
             self._plan_actor(plan).tell(SourceChanged(SOURCE))
+
+    def forecast(self, names: Sequence[str], *, begin: Instant, end: Instant) -> Iterator[Fire]:
+        """What the clocks of these plans will do between two instants, both included, in order.
+
+        Told as it is asked for; raises ``TooMuch`` on the way when it cannot be told with so much effort.
+        """
+        refs = [self._plan_actor(name) for name in names]
+        asked = [ref.ask(ReadPlan(), block=False) for ref in refs]
+        states = [future.get(timeout=ANSWER_SECONDS) for future in asked]
+        span = Span(begin=max(begin, self.clock()), end=end, default_zone=self.config.time_zone)
+        return fires_of(states, span, active=self._active, topologies=self._topologies, logs=self._logs)
 
     # --- instances ------------------------------------------------------------------------------------------
 
@@ -451,20 +566,53 @@ class Dashboard:
         parameters: dict[str, str] | None = None,
         business_date: date | None = None,
         run_until_ended: bool = False,
+        hold_commands: bool = False,
         dry_run: DryRun | None = None,
         key: str | None = None,
     ) -> UUID:
-        """Start an instance now; the same idempotency key finds the same instance. Raises ``UnknownName``."""
+        """Start an instance now; the same idempotency key finds the same instance.
+
+        Raises ``NotPermitted``, ``UnknownName``.
+        """
         message = StartNow(
             origin=origin,
             parameters=parameters or {},
             business_date=business_date,
             until_ended=run_until_ended,
+            commands_held=hold_commands,
             dry_run=dry_run,
             instance_id=None if key is None else uuid5(_KEYS, f"{plan}\n{key}"),
         )
         instance_id: UUID = self._ask_plan(plan, message)
         return instance_id
+
+    def reset_instance(
+        self,
+        instance_id: UUID,
+        origin: Origin,
+        *,
+        parameters: dict[str, str] | None = None,
+        same_parameters: bool = False,
+        hold_commands: bool = False,
+    ) -> tuple[UUID, tuple[Recorded, ...]]:
+        """End an active instance and start a fresh one of its plan's newest version instead.
+
+        Returns the fresh one's id and the facts by which the old one ended. Once these are durable the fresh
+        one starts, whatever happens. Raises ``NotPermitted``, ``UnknownName``.
+        """
+        plan = self._logs.topology(instance_id).plan.name
+        self._ask_plan(plan, MayReset())
+        successor = uuid5(instance_id, "reset")
+        command = ResetInstance(
+            successor=successor,
+            parameters=parameters or {},
+            same_parameters=same_parameters,
+            hold_commands=hold_commands,
+        )
+        facts = self.command(instance_id, command, origin)
+        # The entry that starts the fresh one is in the inbox of the plan: who asks next finds it started.
+        self._ask_plan(plan, StartDue())
+        return successor, facts
 
     def instances(
         self,
@@ -563,9 +711,22 @@ class Dashboard:
         states = [self.instance(row.instance_id) for row in self._active_rows(plan)]
         return [state for state in reversed(states) if not state.ended]
 
+    def prepared_instances(self) -> list[InstanceState]:
+        """The states of the instances that exist ahead of their start, the nearest first."""
+        found: list[InstanceState] = []
+        cursor: str | None = None
+        while True:
+            page = self.ledger.instances(status=PREPARED, after_cursor=cursor, limit=1000)
+            found += [self._logs.state(row.instance_id) for row in page.items]
+            cursor = page.next
+            if cursor is None:
+                return found[::-1]
+
     def instances_for_agent(self, agent: str) -> list[InstanceState]:
-        """The active instances that an agent has to know."""
-        return [state for state in self.active_instances() if agent in state.agents]
+        """The active instances that an agent has to know: what is on disk, also if nobody heard of it yet."""
+        rows = [row for row in self._active_rows() if agent in row.agents]
+        states = [self.instance(row.instance_id) for row in reversed(rows)]
+        return [state for state in states if not state.ended]
 
     def wait_for_change(self, instance_id: UUID, after: int, timeout_seconds: float) -> InstanceState:
         """The live state once it is past a position, or when the time is over; raises ``UnknownName``."""
@@ -749,6 +910,14 @@ class Dashboard:
         self._active.discard(instance_id)
         self._timers.cancel(("end", instance_id))
 
+    def _runs_until_ended(self, instance_id: UUID) -> None:
+        self._active.run_until_ended(instance_id)
+        self._timers.cancel(("end", instance_id))
+
+    def _instance_written(self, instance_id: UUID, position: int) -> None:
+        self._instances.read_again(instance_id)
+        self._changes.moved(instance_id, position)
+
     def _instance_ended(self, instance_id: UUID, plan: str) -> None:
         self._forget_instance(instance_id)
         self._plan_actor(plan).tell(StartDue())
@@ -785,12 +954,15 @@ class Dashboard:
         return PlanSurroundings(
             ledger=self.ledger,
             topologies=self._topologies,
+            logs=self._logs,
             active=self._active,
             locks=self._locks,
+            turns=self._turns,
             clock=self.clock,
             time_zone=self.config.time_zone,
             committed=self._wake_gateways,
             started=self._instance_started,
+            written=self._instance_written,
             bring_back=self._bring_back,
             next_start_at=self._set_start,
             look_again=lambda plan: self._set_start(plan, self.clock() + LOOK_AGAIN_MS),
@@ -824,6 +996,7 @@ def _active(row: InstanceRow) -> ActiveInstance:
         plan_version=row.plan_version,
         environment_group=row.environment_group,
         ends_at=row.ends_at,
+        agents=row.agents,
     )
 
 

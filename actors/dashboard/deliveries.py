@@ -5,11 +5,13 @@ from typing import Literal, TypeAlias
 from uuid import UUID
 
 from ...domain.facts import (
+    AgentsSynchronised,
     InstanceEnded,
     InstanceStarted,
     JobInitiated,
     KillRequested,
     ParametersSet,
+    PlanDeleted,
     PlanPushed,
     Recorded,
     RunsUntilEnded,
@@ -34,9 +36,17 @@ def deliveries(facts: Iterable[Recorded]) -> tuple[Delivery, ...]:
 
 def _told(recorded: Recorded) -> Iterable[tuple[str, DeliveryKind]]:
     match recorded.fact:
+        case PlanPushed(plan=plan) if plan.delay_agent_synchronisation:
+            # They are told when an instance starts: by the fact that says so.
+            return
         case PlanPushed(plan=plan, previous_agents=previous):
             yield from ((agent, "provision") for agent in plan.agents())
             yield from ((agent, "withdraw") for agent in previous)
+        case AgentsSynchronised(agents=agents, previous_agents=previous):
+            yield from ((agent, "provision") for agent in agents)
+            yield from ((agent, "withdraw") for agent in previous)
+        case PlanDeleted(agents=agents):
+            yield from ((agent, "withdraw") for agent in agents)
         case (
             InstanceStarted(agents=agents)
             | ParametersSet(agents=agents)

@@ -16,7 +16,7 @@ import pykka
 import structlog
 
 from ...domain.commands import RefuseInitiation
-from ...domain.facts import JobInitiated, KillRequested, PlanPushed
+from ...domain.facts import AgentsSynchronised, JobInitiated, KillRequested, PlanDeleted, PlanPushed
 from ...domain.instants import Instant
 from ...domain.messages import Initiation
 from ...domain.secret_values import MASK
@@ -212,10 +212,17 @@ class AgentGatewayActor(pykka.ThreadingActor):
         match kind, recorded.fact:
             case "provision", PlanPushed(plan=plan):
                 transport.provision(self._orders.provision(plan, self._agent), order=order)
+            case "provision", AgentsSynchronised(plan=name, version=version):
+                jobs = self._orders.provision(self._orders.plan(name, version), self._agent)
+                transport.provision(jobs, order=order)
             case "withdraw", PlanPushed(plan=plan):
                 transport.withdraw(plan.name, order=order)
+            case "withdraw", AgentsSynchronised(plan=name) | PlanDeleted(plan=name):
+                transport.withdraw(name, order=order)
             case "publish", _:
-                transport.publish(*self._orders.publication(recorded.originator_id, self._agent), order=order)
+                publication = self._orders.publication(recorded.originator_id, self._agent)
+                if publication is not None:
+                    transport.publish(*publication, order=order)
             case "remove", _:
                 transport.remove(str(recorded.originator_id), recorded.at, order=order)
             case "kill", KillRequested(initiation=number, pid=pid, force=force):

@@ -33,6 +33,8 @@ from ...storage.records import Append, Change, Conflict, InboxEntry, Snapshot, U
 from ..pool import ActorPool, PooledActor, refuse
 from .deliveries import deliveries
 from .errors import NotPermitted, UnknownName
+from .fresh_starts import fresh_starts
+from .given_orders import ORDERED, given_order
 from .global_events import raised_events
 from .instance_log import snapshot_of, summary_of
 from .lock_groups import GRANTED, HeldLocks
@@ -79,11 +81,17 @@ class ReadSnapshot(msgspec.Struct, frozen=True):
     """Answer a description of this actor, for debugging."""
 
 
+class ReadAgain(msgspec.Struct, frozen=True):
+    """The plan has written to the log: what is known of it is old."""
+
+
 class Passivate(msgspec.Struct, frozen=True):
     """Store a snapshot and stop: whoever needs the instance next rebuilds it."""
 
 
-InstanceMessage: TypeAlias = Heard | Resubmitted | Ordered | CatchUp | ReadState | ReadSnapshot | Passivate
+InstanceMessage: TypeAlias = (
+    Heard | Resubmitted | Ordered | CatchUp | ReadState | ReadSnapshot | ReadAgain | Passivate
+)
 
 
 class _Work:
@@ -149,6 +157,13 @@ class PlanInstanceActor(PooledActor):
             self._begin_anew(envelopes, error)
 
     def _take_turn(self, envelopes: Sequence[Any]) -> None:
+        if any(isinstance(envelope.message, ReadAgain) for envelope in envelopes):
+            # Also what came before it in this turn is decided on what is stored now.
+            self._forget()
+        with self._around.turns.of_instance(self.instance_id):
+            self._take_turn_alone(envelopes)
+
+    def _take_turn_alone(self, envelopes: Sequence[Any]) -> None:
         rebuilt = self._state is None
         state = self._rebuild() if self._state is None else self._state
         stop = None
@@ -156,6 +171,8 @@ class PlanInstanceActor(PooledActor):
             work = _Work(state, locks)
             if rebuilt:
                 self._catch_up(work)
+                # The inbox itself has been read: what was told of its entries before is old news.
+                envelopes = [each for each in envelopes if not isinstance(each.message, Heard | Resubmitted)]
             for envelope in (*self._kept, *envelopes):
                 if not self._decide(work, envelope):
                     stop = envelope
@@ -183,6 +200,8 @@ class PlanInstanceActor(PooledActor):
                 self._catch_up(work)
             case Ordered() as ordered:
                 self._obey(work, ordered, envelope)
+            case ReadAgain():
+                pass
             case ReadState():
                 work.replies.append((envelope, work.state))
             case ReadSnapshot():
@@ -286,7 +305,8 @@ class PlanInstanceActor(PooledActor):
         cause = Cause(position=entry.position, source=entry.source or None)
         at = self._around.clock()
         try:
-            step = work.advance(command_of(entry), at=at, cause=cause)
+            command, behind_it = command_of(entry)
+            step = work.advance(command, at=at, cause=behind_it or cause)
         except Exception as error:  # noqa: BLE001  whatever is wrong with one event must not stop the plan
             self._last_error = traceback.format_exc()
             _log.exception("event parked", instance=str(self.instance_id), position=entry.position)
@@ -350,6 +370,7 @@ class PlanInstanceActor(PooledActor):
                         raised_before=work.before.raised,
                         active=self._around.active,
                     ),
+                    *fresh_starts(work.state.plan, work.facts),
                     *(() if locks is None else locks.inbound()),
                 ),
             )
@@ -364,8 +385,10 @@ class PlanInstanceActor(PooledActor):
     def _announce(self, work: _Work) -> None:
         # Agents first: what is written about the facts must not hold up what follows from them.
         self._around.committed(self.instance_id, work.state.position, deliveries(work.facts))
-        if work.state.ended and not work.before.ended:
+        if work.state.ended and not (work.before.ended or work.before.prepared):
             self._around.instance_ended(self.instance_id, work.state.plan)
+        elif work.state.until_ended and not work.before.until_ended:
+            self._around.runs_until_ended(self.instance_id)
         for recorded in work.facts:
             _log.info(
                 "fact",
@@ -392,15 +415,21 @@ class PlanInstanceActor(PooledActor):
         }
 
 
-def command_of(entry: InboxEntry) -> Command:
-    """The command that an inbox entry stands for; raises ``msgspec.DecodeError`` for what does not read."""
+def command_of(entry: InboxEntry) -> tuple[Command, Cause | None]:
+    """The command that an inbox entry stands for, and who is behind it if it is an order.
+
+    Raises ``msgspec.DecodeError`` for what does not read.
+    """
     if entry.kind == "refused":
-        return msgspec.msgpack.decode(entry.payload, type=RefuseInitiation)
+        return msgspec.msgpack.decode(entry.payload, type=RefuseInitiation), None
     if entry.kind == GRANTED:
-        return msgspec.msgpack.decode(entry.payload, type=GrantLock)
+        return msgspec.msgpack.decode(entry.payload, type=GrantLock), None
     if entry.kind == SOURCE_NEWS:
-        return msgspec.msgpack.decode(entry.payload, type=TakeSourceParameters)
-    return ReportEvent(event=_decode_event(entry.payload))
+        return msgspec.msgpack.decode(entry.payload, type=TakeSourceParameters), None
+    if entry.kind == ORDERED:
+        given = given_order(entry)
+        return given.command(), given.cause
+    return ReportEvent(event=_decode_event(entry.payload)), None
 
 
 _decode_event = msgspec.msgpack.Decoder(ProcessEvent).decode

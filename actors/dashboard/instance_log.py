@@ -5,6 +5,7 @@ from uuid import UUID
 from ...domain.facts import InstancePrepared, InstanceStarted
 from ...domain.instance import STATE_SCHEMA, InstanceState, begin, evolve
 from ...domain.instants import Instant
+from ...domain.plan import JobPlan
 from ...domain.snapshots import freeze, thaw
 from ...domain.topology import Topology
 from ...storage.ledger import Ledger
@@ -19,6 +20,10 @@ class InstanceLog:
     def __init__(self, ledger: Ledger, topologies: Topologies) -> None:
         self._ledger = ledger
         self._topologies = topologies
+
+    def plan(self, name: str, version: int) -> JobPlan:
+        """A version of a plan that instances are of; raises ``UnknownName``."""
+        return self._topologies.of(name, version).plan
 
     def topology(self, instance_id: UUID) -> Topology:
         """The compiled plan version that the instance runs; raises ``UnknownName``."""
@@ -74,4 +79,5 @@ def summary_of(state: InstanceState) -> InstanceSummary:
         ended_at=state.ended_at,
         position=state.position,
         counts=state.counts(),
+        agents=state.agents,
     )

@@ -11,7 +11,7 @@ import pykka
 
 from ...domain.instants import Instant
 from ..pool import ActorPool
-from .instance_actor import Heard, InstanceMessage, Passivate, PlanInstanceActor
+from .instance_actor import Heard, InstanceMessage, Passivate, PlanInstanceActor, ReadAgain
 from .surroundings import Surroundings
 
 
@@ -46,6 +46,12 @@ class Instances:
         with self._lock:
             for heard in entries:
                 self._actor(heard.entry.stream).tell(heard)
+
+    def read_again(self, instance_id: UUID) -> None:
+        """Its log was written to by its plan; one that sleeps reads it anyway."""
+        with self._lock:
+            if instance_id in self._live:
+                self._actor(instance_id).tell(ReadAgain())
 
     def live(self) -> list[UUID]:
         """The instances whose actors are alive."""

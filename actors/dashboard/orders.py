@@ -66,17 +66,24 @@ class Orders:
                 raise ParameterNotOpened(f"the parameter {name} cannot be decrypted: {error}") from error
         return opened
 
+    def plan(self, name: str, version: int) -> JobPlan:
+        """A version of a plan; raises ``UnknownName``."""
+        return self._logs.plan(name, version)
+
     def provision(self, plan: JobPlan, agent: str) -> ProvisionedJobs:
         """The jobs of a plan that the agent is to hold."""
         jobs = tuple(job for job in plan.jobs if not isinstance(job, EventJob) and job.agent == agent)
         return ProvisionedJobs(plan=plan.name, jobs=jobs)
 
-    def publication(self, instance_id: UUID, agent: str) -> tuple[PublishedInstance, JobPlan]:
+    def publication(self, instance_id: UUID, agent: str) -> tuple[PublishedInstance, JobPlan] | None:
         """The instance as an agent must know it for its schedules and file watchers to fire, and its plan.
 
-        It is told as it is now: when orders changed it twice, the first telling says all.
+        It is told as it is now: when orders changed it twice, the first telling says all. ``None`` when it
+        has ended meanwhile: all that agents need to hear is that they are to forget it.
         """
         state = self._logs.state(instance_id)
+        if state.ended:
+            return None
         topology = state.topology
         units = [unit for unit in topology.units if unit.job.agent == agent]
         published = PublishedInstance(

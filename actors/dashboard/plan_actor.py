@@ -1,56 +1,57 @@
-"""One plan: the only writer of its log. Takes pushes and starts instances, by its clock or by hand."""
+"""One plan: the only writer of its log. Takes pushes and orders; starts instances by its clock or by hand.
 
-from collections.abc import Callable, Mapping, Sequence
+What one message leads to, in the log of the plan, in those of its instances and in that of their locks, is
+one transaction. The instances that it writes to begin in it, or are prepared: those that are active are
+written by their own actors alone.
+"""
+
+import traceback
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 from uuid import UUID, uuid4
 
 import msgspec
 import structlog
 
-from ...domain.commands import Refused
-from ...domain.decide import Step, start
-from ...domain.facts import (
-    InstanceDue,
-    InstanceStarted,
-    NotificationsSet,
-    PlanFact,
-    PlanPushed,
-    Recorded,
-)
+from ...domain.commands import EndInstance, Refused
+from ...domain.decide import Step
+from ...domain.facts import Cause, InstanceStarted, NotificationsSet, ParameterSourceRead, Recorded
 from ...domain.instants import Instant
 from ...domain.locks import define
 from ...domain.messages import DryRun
 from ...domain.plan import JobPlan
-from ...domain.plan_log import (
-    PlanState,
-    due_starts,
-    evolve_plan,
-    instance_started,
-    next_start,
-    plan_stream,
-    push,
-    read_source,
-    record,
-    with_notifications,
-)
-from ...domain.topology import Topology
+from ...domain.plan_decision import ByHand, PlanDecision, PlanWorld
+from ...domain.plan_log import PlanStanding, PlanState, plan_stream, read_source
+from ...domain.starts import next_look
 from ...storage.ledger import Ledger
-from ...storage.records import Append, Change, Conflict, Inbound, Unavailable
+from ...storage.read_models import summary_of_plan
+from ...storage.records import Append, Change, Conflict, Inbound, InboxEntry, Snapshot, Unavailable
 from ..pool import ActorPool, PooledActor
 from ..timers import Clock
 from .active_instances import ActiveInstance, ActiveInstances
 from .deliveries import Delivery, deliveries
 from .errors import NotPermitted, PlanMoved, UnknownName
+from .fresh_starts import FreshStart, fresh_start
+from .given_orders import end_all
 from .global_events import raised_events
-from .instance_log import summary_of
+from .instance_log import InstanceLog, summary_of
 from .lock_groups import HeldLocks, LockGroups
 from .origin import CLOCK, SOURCE, Origin
+from .plan_states import SNAPSHOT_AFTER, plan_snapshot, read_plan
 from .source_news import source_news
 from .topologies import Topologies
+from .turns import Turns
 
 _log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+CLOSING_MS = 1_000
+"""How long a plan waits for an instance whose window is over to end, before it looks again."""
+TRIES = 5
+"""How often a message is obeyed when others keep writing to the logs that it touches."""
 
 
 class Push(msgspec.Struct, frozen=True):
@@ -75,9 +76,32 @@ class StartNow(msgspec.Struct, frozen=True, kw_only=True):
     business_date: date | None = None
     """The day that it is for, if not the day of its start."""
     until_ended: bool = False
+    commands_held: bool = False
     dry_run: DryRun | None = None
     instance_id: UUID | None = None
     """Given when the same order may come twice; the second finds the instance of the first."""
+
+
+class Enable(msgspec.Struct, frozen=True):
+    """Let instances start again; answers the facts that follow."""
+
+    origin: Origin
+
+
+class Disable(msgspec.Struct, frozen=True):
+    """Let no instance start any more; answers the facts that follow."""
+
+    origin: Origin
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """End the plan's instances and then the plan; answers the facts that follow at once."""
+
+    origin: Origin
+
+
+class MayReset(msgspec.Struct, frozen=True):
+    """Raise ``NotPermitted`` if no instance can be ended for a fresh one now."""
 
 
 class SetNotifications(msgspec.Struct, frozen=True):
@@ -90,7 +114,7 @@ class SetNotifications(msgspec.Struct, frozen=True):
 
 
 class StartDue(msgspec.Struct, frozen=True):
-    """The clock struck: account for every start that is due."""
+    """The clock struck, an instance ended or the inbox has an entry: do all that is due."""
 
 
 class SourceChanged(msgspec.Struct, frozen=True):
@@ -103,7 +127,8 @@ class ReadPlan(msgspec.Struct, frozen=True):
     """Answer the plan's state."""
 
 
-PlanMessage: TypeAlias = Push | SetNotifications | StartNow | StartDue | SourceChanged | ReadPlan
+_Order: TypeAlias = Push | StartNow | Enable | Disable | Delete
+PlanMessage: TypeAlias = _Order | MayReset | SetNotifications | StartDue | SourceChanged | ReadPlan
 
 
 class PlanSurroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,13 +136,17 @@ class PlanSurroundings(msgspec.Struct, frozen=True, kw_only=True):
 
     ledger: Ledger
     topologies: Topologies
+    logs: InstanceLog
     active: ActiveInstances
     locks: LockGroups
+    turns: Turns
     clock: Clock
     time_zone: str
     """Of plans that name none."""
     committed: Callable[[tuple[Delivery, ...]], None]
     started: Callable[[ActiveInstance], None]
+    written: Callable[[UUID, int], None]
+    """The log of an instance was written to, up to a position, or may have been."""
     bring_back: Callable[[str], None]
     """Have the index of active instances follow the plan's list of instances again."""
     next_start_at: Callable[[str, Instant | None], None]
@@ -139,60 +168,91 @@ class PlanActor(PooledActor):
         self._around = surroundings
         self._state: PlanState | None = None
         self._loaded = False
+        self._snapshot_position = 0
+        self._now: Instant = 0
+
+    # --- messages -------------------------------------------------------------------------------------------
 
     def on_receive(self, message: PlanMessage) -> object:
-        """Obey; a log that somebody else wrote to is read again and the message obeyed once more."""
+        """Obey. What nobody waits for must not end the actor with its failure: it is tried again."""
         try:
-            return self._obey_or_read_again(message)
-        except Unavailable as error:
-            # What could not be stored may have been stored: the next message begins with what is on disk.
-            self._loaded = False
-            self._around.look_again(self._name)
+            return self._obey_after_conflicts(message)
+        except Exception as error:
+            if not isinstance(error, NotPermitted | UnknownName):
+                # What could not be stored may have been: the next message begins with what is on disk.
+                self._loaded = False
+                self._around.look_again(self._name)
             if isinstance(message, SourceChanged) and message.origin == SOURCE:
                 _log.warning("parameter source not taken in yet", plan=self._name, error=str(error))
                 self._around.source_missed(self._name)
                 return None
             if not isinstance(message, StartDue):
                 raise
-            _log.warning("due starts not accounted for yet", plan=self._name, error=str(error))
+            _log.warning(
+                "due starts not accounted for yet",
+                plan=self._name,
+                error=str(error),
+                trace=traceback.format_exc(),
+            )
             return None
 
-    def _obey_or_read_again(self, message: PlanMessage) -> object:
-        try:
-            return self._obey(message)
-        except Conflict:
-            self._loaded = False
-            return self._obey(message)
+    def _obey_after_conflicts(self, message: PlanMessage) -> object:
+        """Logs that somebody else wrote to are read again, and the message obeyed once more."""
+        for _ in range(TRIES - 1):
+            try:
+                return self._obey(message)
+            except Conflict as conflict:
+                _log.info("plan decides anew", plan=self._name, conflict=str(conflict))
+                self._loaded = False
+        return self._obey(message)
 
     def _obey(self, message: PlanMessage) -> object:
         self._load()
+        self._now = self._around.clock()
         match message:
-            case Push():
-                return self._push(message)
-            case SetNotifications():
-                return self._set_notifications(message)
-            case StartNow():
-                return self._start_now(message)
-            case StartDue():
-                if self._state is not None:  # its push may be what could not be stored
-                    self._start_due()
-                    self._tell_next_start()
-                return None
-            case SourceChanged(origin=origin):
-                self._known()
-                self._read_source(origin)
-                return None
             case ReadPlan():
                 return self._known()
+            case SetNotifications():
+                return self._set_notifications(message)
+            case MayReset():
+                _permit(self._decide(PlanDecision.refusal_to_reset))
+                return None
+            case SourceChanged(origin=origin):
+                self._alive()
+                self._read_source(origin)
+                return None
+            case StartDue():
+                self._start_due()
+                answer = None
+            case _:
+                answer = self._obey_order(message)
+                if self._known().deferred is not None:
+                    # What was ordered may decide about the start that waits: look at it at once.
+                    self._around.next_start_at(self._name, self._now)
+                    return answer
+        self._tell_next_look()
+        return answer
+
+    def _obey_order(self, message: _Order) -> object:
+        answer: object
+        match message:
+            case Push():
+                answer = self._push(message)
+            case StartNow():
+                answer = self._start_now(message)
+            case Enable(origin=origin):
+                answer = self._ordered(lambda decision: decision.enable(origin.cause("EnablePlan")))
+            case Disable(origin=origin):
+                answer = self._ordered(lambda decision: decision.disable(origin.cause("DisablePlan")))
+            case Delete(origin=origin):
+                answer = self._delete(origin)
+        return answer
 
     def _load(self) -> None:
         if self._loaded:
             return
-        state: PlanState | None = None
-        for recorded in self._around.ledger.facts(self._stream):
-            state = evolve_plan(state, recorded)
+        self._state, self._snapshot_position = read_plan(self._around.ledger, self._name)
         self._around.bring_back(self._name)
-        self._state = state
         self._loaded = True
 
     def _known(self) -> PlanState:
@@ -200,184 +260,297 @@ class PlanActor(PooledActor):
             raise UnknownName(f"there is no plan {self._name}")
         return self._state
 
+    def _alive(self) -> PlanState:
+        state = self._known()
+        if state.standing is PlanStanding.DELETED:
+            raise UnknownName(f"plan {self._name} was deleted")
+        return state
+
+    # --- what is due ----------------------------------------------------------------------------------------
+
+    def _start_due(self) -> None:
+        """One helping of it: the timer comes again at once for more."""
+        if self._state is None:
+            # Its first push may be what could not be stored.
+            return
+        self._hear()
+        if not self._closing():
+            self._read_source_before_starts()
+            self._decide(lambda decision: decision.account(_ACCOUNTING))
+
+    def _account(self) -> None:
+        """Account for everything that is due before an order changes what starts mean."""
+        self._hear()
+        self._read_source_before_starts()
+        while self._decide(_taken_in):
+            pass
+
+    def _closing(self) -> bool:
+        """Whether the next start has to wait for an instance to end whose window is over."""
+        state = self._known()
+        return not state.plan.concurrent and self._around.active.closing(self._name, self._now)
+
+    def _hear(self) -> None:
+        """Begin the fresh instances that others have been ended for."""
+        for entry in self._around.ledger.unhandled(self._stream):
+            try:
+                fresh = fresh_start(entry)
+            except msgspec.DecodeError as error:
+                _log.exception("entry parked", plan=self._name, position=entry.position)
+                self._around.ledger.save(Change(parked=((entry.position, str(error)),)))
+                continue
+            self._begin_instead(entry, fresh)
+
+    def _read_source_before_starts(self) -> None:
+        """What starts now starts with what the parameter source says now."""
+        look = next_look(self._known(), self._around.time_zone)
+        if look is not None and look <= self._now:
+            self._read_source(SOURCE)
+
+    def _read_source(self, origin: Origin) -> None:
+        """Take in what the parameter source says, for instances to come and for those that are active."""
+        values = self._around.source(self._name)
+        if values is None:
+            return
+        said = dict(values)
+        if read_source(self._known(), said) is not None:
+            cause = origin.cause("ReadSource")
+            self._decide(lambda decision: decision.read_source(said, cause))
+
+    def _begin_instead(self, entry: InboxEntry, fresh: FreshStart) -> None:
+        def begin(decision: PlanDecision) -> None:
+            decision.begin_instead(fresh.previous, fresh.order, fresh.cause)
+
+        self._read_source(SOURCE)
+        self._decide(begin, entry=entry)
+
+    def _tell_next_look(self) -> None:
+        state = self._state
+        if state is None:
+            return
+        at = next_look(state, self._around.time_zone)
+        if at is not None and at <= self._now and self._closing():
+            at = self._now + CLOSING_MS
+        self._around.next_start_at(self._name, at)
+
+    # --- orders ---------------------------------------------------------------------------------------------
+
     def _push(self, message: Push) -> tuple[PlanState, bool]:
         self._must_rest_on_now(message)
         if self._state is not None:
             # Starts that were due under the old version are accounted for under it.
-            self._start_due()
-        fact = push(self._state, message.plan, message.documents)
-        if fact is None:
-            return self._known(), False
-        self._save_push(fact, message.origin, message.command)
-        self._tell_next_start()
-        return self._known(), True
+            self._account()
+        before = self._state
+        cause = message.origin.cause(message.command or _PUSH)
+        with self._alone(), self._locks_of(message.plan) as held:
+            decision = PlanDecision(before, self._stream, self._world(None))
+            _permit(decision.push(message.plan, message.documents, cause))
+            if held is not None and decision.facts:
+                self._define_locks(held, message.plan, cause)
+            self._store(decision, held)
+        for version, topology in decision.compiled.items():
+            self._around.topologies.put(self._name, version, topology)
+        return self._known(), bool(decision.facts)
 
     def _must_rest_on_now(self, message: Push) -> None:
         """Raises ``PlanMoved`` when the plan is not what the push was made from."""
         state = self._state
         version, position = (0, 0) if state is None else (state.version, state.notifications_at)
+        if state is not None and state.standing is PlanStanding.DELETED:
+            version, position = 0, 0
         if message.based_on not in {None, version}:
             raise PlanMoved(self._name, version, based_on=message.based_on or 0)
         if message.rests_on not in {None, position}:
             raise PlanMoved(self._name, version)
 
-    def _save_push(self, fact: PlanPushed, origin: Origin, command: str | None) -> None:
-        """Store a push, and with it what its locks are from now on."""
-        locks = list(fact.plan.locks())
-        if not locks:
-            self._save([fact], origin, command=command)
-            return
-        group = fact.plan.environment_group
-        with self._around.locks.held(group) as held:
-            cause = origin.cause(command or type(fact).__name__)
-            step = define(held.state, group, locks, at=self._around.clock(), cause=cause)
-            if step is not None:
-                held.take(step.state, step.facts, step.granted)
-            self._save([fact], origin, locks=held, command=command)
-
-    def _set_notifications(self, message: SetNotifications) -> PlanState:
-        state = self._known()
-        if state.notifications_at != message.rests_on:
-            raise PlanMoved(self._name, state.version)
-        if with_notifications(state.plan, state.documents, message.fact) != (state.plan, state.documents):
-            self._save([message.fact], message.origin, command=type(message).__name__)
-        return self._known()
+    def _define_locks(self, held: HeldLocks, plan: JobPlan, cause: Cause) -> None:
+        """What its locks are from now on is said with the push."""
+        locks = list(plan.locks())
+        step = define(held.state, plan.environment_group, locks, at=self._now, cause=cause)
+        if step is not None:
+            held.take(step.state, step.facts, step.granted)
 
     def _start_now(self, message: StartNow) -> UUID:
-        state = self._known()
+        self._alive()
         instance_id = message.instance_id or uuid4()
         if message.instance_id is not None and self._around.ledger.last_position(instance_id):
             return instance_id
-        self._must_be_free(state)
-        state = self._read_source(SOURCE)
-        fact = InstanceDue(instance_id=instance_id, version=state.version)
-        started = msgspec.structs.replace(
-            instance_started(
-                state,
-                at=self._around.clock(),
-                due_at=None,
-                parameters=message.parameters,
-                default_zone=self._around.time_zone,
-                until_ended=message.until_ended,
-                business_date=None if message.business_date is None else message.business_date.isoformat(),
-            ),
+        self._start_due()
+        self._read_source(SOURCE)
+        order = ByHand(
+            instance_id=instance_id,
+            parameters=message.parameters,
+            business_date=message.business_date,
+            until_ended=message.until_ended,
+            commands_held=message.commands_held,
             dry_run=message.dry_run,
         )
-        self._begin(fact, started, message.origin)
+        cause = message.origin.cause("StartInstance")
+        _permit(self._decide(lambda decision: decision.start_by_hand(order, cause)))
         return instance_id
 
-    def _begin(self, due: InstanceDue, started: InstanceStarted, origin: Origin) -> None:
-        """Start an instance, and with it what is passed over at once and what that makes ready."""
-        topology = self._around.topologies.of(self._name, due.version)
-        with self._locks_of(topology) as held:
-            step = start(
-                topology,
-                instance_id=due.instance_id,
-                fact=started,
-                at=self._around.clock(),
-                cause=origin.cause("StartInstance"),
-                locks=None if held is None else held.state,
-            )
-            if held is not None:
-                held.take(step.locks, step.lock_facts, step.granted)
-            self._save([due], origin, step, locks=held)
+    def _ordered(self, order: Callable[[PlanDecision], Refused | None]) -> tuple[Recorded, ...]:
+        self._alive()
+        self._account()
+        before = self._known().position
+        _permit(self._decide(order))
+        return self._facts_after(before)
 
-    def _locks_of(self, topology: Topology) -> AbstractContextManager[HeldLocks | None]:
-        if not topology.uses_locks:
-            return nullcontext()
-        return self._around.locks.held(topology.plan.environment_group)
+    def _delete(self, origin: Origin) -> tuple[Recorded, ...]:
+        self._alive()
+        self._account()
+        before = self._known().position
+        self._decide(lambda decision: decision.delete(origin.cause("DeletePlan")))
+        return self._facts_after(before)
 
-    def _read_source(self, origin: Origin) -> PlanState:
-        """Take in what the parameter source says, for instances to come and for those that are active."""
-        state = self._known()
-        values = self._around.source(self._name)
-        fact = None if values is None else read_source(state, dict(values))
-        if fact is not None:
-            active = self._around.active.of_plan(self._name)
-            news = source_news(active, fact.parameters, source=origin.by)
-            self._save([fact], origin, inbound=news)
+    def _set_notifications(self, message: SetNotifications) -> PlanState:
+        state = self._alive()
+        if state.notifications_at != message.rests_on:
+            raise PlanMoved(self._name, state.version)
+        cause = message.origin.cause(type(message).__name__)
+        self._decide(lambda decision: decision.set_notifications(message.fact, cause))
         return self._known()
 
-    def _must_be_free(self, state: PlanState) -> None:
-        """Raises ``NotPermitted`` when the plan is disabled, or runs one at a time and one is active."""
-        if state.plan.disabled:
-            raise NotPermitted(Refused(reason=f"plan {self._name} is disabled", status="DISABLED"))
-        active = self._around.active.of_plan(self._name)
-        if active and not state.plan.concurrent:
-            reason = f"plan {self._name} runs one instance at a time, and {active[0]} is active: end it first"
-            raise NotPermitted(Refused(reason=reason, status="ACTIVE"))
+    def _facts_after(self, position: int) -> tuple[Recorded, ...]:
+        return tuple(self._around.ledger.facts(self._stream, after=position))
 
-    def _start_due(self) -> None:
-        state = self._known()
-        active = bool(self._around.active.of_plan(self._name))
-        facts = list(
-            due_starts(state, self._around.clock(), active=active, default_zone=self._around.time_zone)
+    # --- deciding and storing -------------------------------------------------------------------------------
+
+    def _decide(self, work: Callable[[PlanDecision], T], *, entry: InboxEntry | None = None) -> T:
+        """Have something decided and stored, with the inbox entry that it follows from.
+
+        What is active is looked at before the inbox. So an instance that ends just now to begin anew is found
+        in the one or in the other, and no start takes its place.
+        """
+        while True:
+            state = self._known()
+            with self._alone(), self._locks_of(state.plan) as held:
+                world = self._world(held)
+                if entry is not None or not self._around.ledger.unhandled(self._stream):
+                    decision = PlanDecision(state, self._stream, world)
+                    answer = work(decision)
+                    self._store(decision, held, entry)
+                    return answer
+            self._hear()
+
+    def _world(self, held: HeldLocks | None) -> PlanWorld:
+        around = self._around
+        return PlanWorld(
+            at=self._now,
+            default_zone=around.time_zone,
+            active=tuple(around.active.of_plan(self._name)),
+            closing=around.active.closing(self._name, self._now),
+            topology=lambda version: around.topologies.of(self._name, version),
+            instance=around.logs.state,
+            locks=None if held is None else held.state,
         )
-        if any(isinstance(fact, InstanceDue) for fact in facts):
-            state = self._read_source(SOURCE)
-        for fact in facts:
-            if isinstance(fact, InstanceDue):
-                now = self._around.clock()
-                started = instance_started(
-                    state, at=now, due_at=fact.due_at, parameters={}, default_zone=self._around.time_zone
-                )
-                self._begin(fact, started, CLOCK)
-            else:
-                self._save([fact], CLOCK)
 
-    def _tell_next_start(self) -> None:
-        state = self._known()
-        self._around.next_start_at(self._name, next_start(state, self._around.time_zone))
+    def _alone(self) -> AbstractContextManager[None]:
+        """Nobody else writes to the prepared instance meanwhile."""
+        prepared = None if self._state is None else self._state.prepared
+        return self._around.turns.of_plan(None if prepared is None else prepared.instance_id)
 
-    def _raised(self, step: Step | None) -> list[Inbound]:
-        if step is None:
-            return []
-        instance_id = step.state.instance_id
-        return raised_events(instance_id, step.facts, raised_before=0, active=self._around.active)
+    def _locks_of(self, plan: JobPlan) -> AbstractContextManager[HeldLocks | None]:
+        if next(plan.locks(), None) is None:
+            return nullcontext()
+        return self._around.locks.held(plan.environment_group)
 
-    def _save(
-        self,
-        facts: Sequence[PlanFact],
-        origin: Origin,
-        step: Step | None = None,
-        *,
-        locks: HeldLocks | None = None,
-        command: str | None = None,
-        inbound: Sequence[Inbound] = (),
-    ) -> None:
-        recorded: list[Recorded] = []
-        state = self._state
-        for fact in facts:
-            cause = origin.cause(command or type(fact).__name__)
-            recorded.append(record(state, self._stream, fact, at=self._around.clock(), cause=cause))
-            state = evolve_plan(state, recorded[-1])
-        before = 0 if self._state is None else self._state.position
-        appends = [Append(stream=self._stream, expected=before, facts=tuple(recorded))]
-        if step is not None:
-            appends.append(Append(stream=step.state.instance_id, expected=0, facts=step.facts))
-        if locks is not None:
-            appends += locks.appends()
-        told = deliveries([*recorded, *(() if step is None else step.facts)])
-        self._around.ledger.save(
-            Change(
-                appends=tuple(appends),
-                outgoing=told,
-                summaries=() if step is None else (summary_of(step.state),),
-                inbound=(*self._raised(step), *(() if locks is None else locks.inbound()), *inbound),
-                snapshots=() if locks is None else locks.snapshots(),
-            )
+    def _store(self, decision: PlanDecision, held: HeldLocks | None, entry: InboxEntry | None = None) -> None:
+        if decision.state is None or not (decision.facts or entry):
+            return
+        if held is not None and decision.lock_facts:
+            held.take(decision.locks, tuple(decision.lock_facts), tuple(decision.granted))
+        facts = [*decision.facts, *(fact for step in decision.steps.values() for fact in step.facts)]
+        told = deliveries(facts)
+        snapshots = self._snapshots(decision.state)
+        change = Change(
+            appends=(*_appends(decision), *(() if held is None else held.appends())),
+            consumed=() if entry is None else (entry.position,),
+            outgoing=told,
+            summaries=tuple(summary_of(step.state) for step in decision.steps.values()),
+            plans=(summary_of_plan(decision.state),),
+            inbound=(*self._inbound(decision), *(() if held is None else held.inbound())),
+            snapshots=(*snapshots, *(() if held is None else held.snapshots())),
         )
-        if locks is not None:
-            locks.saved = True
-        self._state = state
-        if step is not None and not step.state.ended:
-            self._around.started(
-                ActiveInstance(
-                    instance_id=step.state.instance_id,
-                    plan=step.state.plan,
-                    plan_version=step.state.plan_version,
-                    environment_group=step.state.environment_group,
-                    ends_at=step.state.ends_at,
+        try:
+            self._around.ledger.save(change)
+        except Unavailable:
+            # It may have been stored all the same: the actors of these instances look.
+            for instance_id, step in decision.steps.items():
+                self._around.written(instance_id, step.state.position)
+            raise
+        if held is not None:
+            held.saved = True
+        self._let_go_of_prepared(decision.state)
+        self._state = decision.state
+        if snapshots:
+            self._snapshot_position = decision.state.position
+        self._announce(decision.steps.values(), told)
+
+    def _let_go_of_prepared(self, after: PlanState) -> None:
+        before = None if self._state is None else self._state.prepared
+        still = None if after.prepared is None else after.prepared.instance_id
+        if before is not None and before.instance_id != still:
+            self._around.turns.over(before.instance_id)
+
+    def _snapshots(self, state: PlanState) -> tuple[Snapshot, ...]:
+        due = state.position - self._snapshot_position >= SNAPSHOT_AFTER
+        return (plan_snapshot(state),) if due else ()
+
+    def _inbound(self, decision: PlanDecision) -> list[Inbound]:
+        """What other instances are to hear of it: global events, and that they are to end."""
+        entries = []
+        if decision.to_end:
+            cause = decision.facts[-1].cause
+            entries += end_all(decision.to_end, EndInstance(reason="plan deleted"), cause)
+        for recorded in decision.facts:
+            if isinstance(fact := recorded.fact, ParameterSourceRead):
+                active = self._around.active.of_plan(self._name)
+                entries += source_news(active, fact.parameters, source=recorded.cause.by or "")
+        for instance_id, step in decision.steps.items():
+            entries += raised_events(instance_id, step.facts, raised_before=0, active=self._around.active)
+        return entries
+
+    def _announce(self, steps: Iterable[Step], told: tuple[Delivery, ...]) -> None:
+        for step in steps:
+            state = step.state
+            if not state.ended and any(isinstance(each.fact, InstanceStarted) for each in step.facts):
+                self._around.started(
+                    ActiveInstance(
+                        instance_id=state.instance_id,
+                        plan=state.plan,
+                        plan_version=state.plan_version,
+                        environment_group=state.environment_group,
+                        ends_at=state.ends_at,
+                        agents=state.agents,
+                    )
                 )
-            )
+            self._around.written(state.instance_id, state.position)
         self._around.committed(told)
+
+
+_PUSH = "PlanPushed"
+_ACCOUNTING = CLOCK.cause("AccountForStarts")
+
+
+def _taken_in(decision: PlanDecision) -> bool:
+    """Whether there was something to account for, and may be more."""
+    decision.account(_ACCOUNTING)
+    return bool(decision.facts)
+
+
+def _permit(refused: Refused | None) -> None:
+    if refused is not None:
+        raise NotPermitted(refused)
+
+
+def _appends(decision: PlanDecision) -> list[Append]:
+    before = 0 if decision.before is None else decision.before.position
+    appends = []
+    if decision.facts:
+        stream = decision.facts[0].originator_id
+        appends.append(Append(stream=stream, expected=before, facts=tuple(decision.facts)))
+    for instance_id, step in decision.steps.items():
+        expected = step.facts[0].position - 1
+        appends.append(Append(stream=instance_id, expected=expected, facts=step.facts))
+    return appends

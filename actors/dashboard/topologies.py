@@ -26,9 +26,12 @@ class Topologies:
             if found is not None:
                 self._compiled.move_to_end(key)
                 return found
-        topology = Topology(self._versions.find(plan, version).plan)
+        return self.put(plan, version, Topology(self._versions.find(plan, version).plan))
+
+    def put(self, plan: str, version: int, topology: Topology) -> Topology:
+        """Keep a version that somebody has compiled; returns the one that is kept."""
         with self._lock:
-            topology = self._compiled.setdefault(key, topology)
+            topology = self._compiled.setdefault((plan, version), topology)
             while len(self._compiled) > _KEPT:
                 self._compiled.popitem(last=False)
         return topology

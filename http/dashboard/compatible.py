@@ -16,6 +16,7 @@ from ..wire.compatible_views import (
     job_instance,
     job_statuses,
     overrunning,
+    projected_end,
 )
 from .callers import Access, Caller
 from .errors import FieldError, Refusal
@@ -102,8 +103,12 @@ class Statuses:
         )
 
     def all_instances(self, call: Call[None, AllInstancesQuery]) -> Answer:
-        """Every active instance with its status."""
-        return Answer(instance_statuses(self._active(call.caller)))
+        """Every active instance with its status, and those that are prepared if they are asked for."""
+        states = self._active(call.caller)
+        if call.query.include_prepared:
+            prepared = self._dashboard.prepared_instances()
+            states += [each for each in prepared if call.caller.sees_plan(each.plan)]
+        return Answer(instance_statuses(states))
 
     def all_jobs(self, call: Call[None, JobStatusQuery]) -> Answer:
         """The jobs of every active instance."""
@@ -115,10 +120,10 @@ class Statuses:
         return Answer(job_statuses(states, _status(call.query.instance_status)))
 
     def over_running(self, call: Call[None, AnyQuery]) -> Answer:
-        """Active instances past their projected end."""
+        """Active instances past the end that their time to live gave them: they run until they are ended."""
         now = self._dashboard.clock()
-        late = [each for each in self._active(call.caller) if each.ends_at is not None and each.ends_at < now]
-        return Answer(overrunning(late))
+        projected = [(each, projected_end(each)) for each in self._active(call.caller)]
+        return Answer(overrunning((each, end) for each, end in projected if end is not None and end < now))
 
     def for_agent(self, call: Call[None, AgentQuery]) -> Answer:
         """What an agent asks at its start: the active instances that it must know."""

@@ -58,6 +58,8 @@ class StartBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     business_date: date | None = None
     """The day that it is for; unless given, the day of its start in the time zone of the plan."""
     run_until_ended: bool = False
+    hold_commands: bool = False
+    """Every command job begins on hold."""
     dry_run: bool | DryRunBody = False
     reason: Reason | None = None
 
@@ -172,6 +174,7 @@ class Instances:
             parameters=body.parameters,
             business_date=body.business_date,
             run_until_ended=body.run_until_ended,
+            hold_commands=body.hold_commands,
             dry_run=_dry_run(body.dry_run),
             key=call.key,
         )

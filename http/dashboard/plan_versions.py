@@ -69,10 +69,10 @@ class PlanVersions:
         self._dashboard = services.dashboard
 
     def show(self, call: Call[None, NoQuery]) -> Answer:
-        """One version, or the newest."""
+        """One version."""
         name = call.path["name"]
         call.caller.must_see_plan(name)
-        return Answer(_plan_answer(self._dashboard.plan(name, call.path.get("n"))))
+        return Answer(plan_answer(self._dashboard.plan(name, call.path["n"])))
 
     def list(self, call: Call[None, NoQuery]) -> Answer:
         """All of them, without the plans themselves."""
@@ -100,7 +100,8 @@ class PlanVersions:
         return Answer(DiffAnswer(name=name, older=older, newer=newer, changes=tuple(changes)))
 
 
-def _plan_answer(version: PlanVersion) -> PlanAnswer:
+def plan_answer(version: PlanVersion) -> PlanAnswer:
+    """A version as clients see it."""
     return PlanAnswer(
         name=version.name,
         version=version.version,
@@ -117,17 +118,6 @@ def routes(services: Services) -> tuple[Route[Any, Any], ...]:
     versions = PlanVersions(services)
     one = "/api/v1/plans/{name}"
     return (
-        Route(
-            method="GET",
-            path=one,
-            name="show_plan",
-            summary="Show the newest version of a plan",
-            access=Access.READ,
-            handle=versions.show,
-            body=NO_BODY,
-            query=NoQuery,
-            answers={200: PlanAnswer},
-        ),
         Route(
             method="GET",
             path=f"{one}/versions",

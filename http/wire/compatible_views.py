@@ -6,6 +6,7 @@ Times are milliseconds since the epoch, 0 for none.
 from collections.abc import Iterable
 
 from ...domain.instance import InstanceState
+from ...domain.instants import Instant
 from ...domain.job_state import JobState
 from ...domain.parameters import parameters_of_instance
 from ...domain.plan import CommandJob, Context, Lock, Parameter
@@ -81,7 +82,15 @@ def job_statuses(states: Iterable[InstanceState], status: str | None) -> JsonObj
     }
 
 
-def overrunning(states: Iterable[InstanceState]) -> list[JsonObject]:
+def projected_end(state: InstanceState) -> Instant | None:
+    """When its time to live is over, whether or not that ends it; ``None`` when it has none."""
+    lives_ms = state.topology.plan.window.time_to_live_ms
+    if lives_ms <= 0 or state.ends_at is not None:
+        return state.ends_at
+    return (state.started_at if state.due_at is None else state.due_at) + lives_ms
+
+
+def overrunning(states: Iterable[tuple[InstanceState, Instant]]) -> list[JsonObject]:
     """Instances with the times between which they should have been active."""
     return [
         {
@@ -89,9 +98,9 @@ def overrunning(states: Iterable[InstanceState]) -> list[JsonObject]:
             "contextInstanceId": str(state.instance_id),
             "instanceStatus": state.status,
             "startTime": state.started_at,
-            "projectedEndTime": state.ends_at or 0,
+            "projectedEndTime": end,
         }
-        for state in states
+        for state, end in states
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from ...domain.facts import Cause, Recorded
+from ...domain.facts import Cause, PlanPushed, Recorded
 from ...domain.instance import InstanceState
 from ...domain.instants import Instant, rfc3339
 from ...domain.job_state import JobState
@@ -240,8 +240,14 @@ _PASSED_OVER = frozenset({JobStatus.SKIPPED, JobStatus.SKIPPED_RUNNING, JobStatu
 
 
 def fact_view(recorded: Recorded) -> FactView:
-    """A fact, with its instants written out."""
-    data = covered(msgspec.to_builtins(recorded.fact))
+    """A fact, with its instants written out; without the plan that a push brought and its documents."""
+    fact = recorded.fact
+    if isinstance(fact, PlanPushed):
+        told = {"type": "PlanPushed", "version": fact.version, "previous_agents": fact.previous_agents}
+    else:
+        told = msgspec.to_builtins(fact)
+    told.pop("documents", None)
+    data = covered(told)
     kind = data.pop("type")
     return FactView(
         position=recorded.position,
@@ -252,7 +258,9 @@ def fact_view(recorded: Recorded) -> FactView:
     )
 
 
-_INSTANTS = frozenset({"due_at", "ends_at", "fired_at", "completed_at", "next_fire_at", "through"})
+_INSTANTS = frozenset(
+    {"due_at", "ends_at", "fired_at", "completed_at", "next_fire_at", "through", "accounted_through"}
+)
 
 
 def _with_times(data: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -211,6 +211,17 @@ def test_an_event_for_no_instance_is_parked_once_there_is_space_again(here: Fail
     assert "no instance" in (letter.error or "")
 
 
+def test_whoever_looks_at_a_prepared_instance_that_a_push_in_doubt_has_replaced_sees_its_end(
+    here: FailingBench,
+) -> None:
+    here.dashboard.push_plan(plan_of("hourly", ["a"], window=HOURLY), {}, OPERATOR)
+    (prepared,) = here.dashboard.prepared_instances()
+    assert here.dashboard.instance(prepared.instance_id).prepared
+    with here.commits_are(Fate.IN_DOUBT), pytest.raises(Unavailable):
+        here.dashboard.push_plan(plan_of("hourly", ["a", "b"], window=HOURLY), {}, OPERATOR)
+    assert here.dashboard.instance(prepared.instance_id).end_reason == "replaced"
+
+
 def test_an_agent_is_told_of_what_is_active_on_disk_although_nobody_has_heard_of_it_yet(
     here: FailingBench,
 ) -> None:

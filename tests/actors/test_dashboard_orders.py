@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 from dashboard_rig import OPERATOR, Bench, bench, plan_of
 from jobledger.actors.dashboard.errors import NotPermitted, UnknownName
+from jobledger.actors.dashboard.instance_actor import CatchUp, Heard, ReadAgain, Resubmitted
 from jobledger.actors.dashboard.origin import Origin
 from jobledger.domain import commands
 from jobledger.domain.commands import (
@@ -67,6 +69,14 @@ def fall_asleep(here: Bench, instance_id: UUID) -> None:
     raise AssertionError("the instance did not fall asleep")
 
 
+def wait_until(done: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if done():
+            return
+        threading.Event().wait(0.01)
+    raise AssertionError("waited in vain")
+
+
 def test_a_sleeping_instance_wakes_for_an_order_and_keeps_what_was_ordered_before(tmp_path: Path) -> None:
     with bench(tmp_path) as here:
         instance_id = begin(here)
@@ -92,6 +102,30 @@ def test_a_sleeping_instance_knows_an_order_that_came_before_by_its_key(tmp_path
         fall_asleep(here, instance_id)
         assert here.dashboard.command(instance_id, on(SubmitJob, "a"), keyed) == first
         assert here.dashboard.instance(instance_id).initiations == 1
+
+
+def test_an_order_is_obeyed_although_old_news_of_the_inbox_comes_with_it(tmp_path: Path) -> None:
+    with bench(tmp_path) as here:
+        instance_id = begin(here)
+        here.report(instance_id, "a", successful=True, id="a/finished")
+        here.wait(instance_id, lambda state: state.job(0).status is JobStatus.COMPLETE)
+        (entry,) = here.dashboard.ledger.entries([1]).values()
+        instances, told = here.dashboard._instances, []
+        actor = instances._live[instance_id].ref._actor_weakref()
+        assert actor is not None
+        with here.dashboard._turns.of_plan(instance_id):
+            instances.tell(instance_id, CatchUp())
+            wait_until(lambda: actor.mailbox_depth == 0)
+            for message in (ReadAgain(), Heard(entry), Resubmitted(entry)):
+                instances.tell(instance_id, message)
+            asker = threading.Thread(
+                target=lambda: told.extend(here.dashboard.command(instance_id, on(HoldJob, "c"), OPERATOR))
+            )
+            asker.start()
+            wait_until(lambda: actor.mailbox_depth == 4)
+        asker.join()
+        assert [type(each.fact) for each in told] == [JobHeld]
+        assert is_its_log(here, instance_id)
 
 
 def test_an_ended_instance_refuses_every_order_and_its_log_stays_as_it_is(tmp_path: Path) -> None:

@@ -318,6 +318,27 @@ def test_what_could_not_be_stored_is_told_again(
         here.wait(instance_id, lambda state: state.source_parameters == {"REGION": "east"})
 
 
+def test_a_source_that_changes_while_the_database_cannot_be_read_is_taken_in_later(
+    tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with bench(tmp_path / "data", parameters_file=files.naming) as here:
+        here.dashboard.push_plan(EOD, {}, OPERATOR)
+        instance_id = here.dashboard.start_instance("eod", OPERATOR)
+        ledger, tried = here.dashboard.ledger, threading.Event()
+        last_position = ledger.last_position
+
+        def unreadable(_stream: UUID) -> int:
+            tried.set()
+            raise Unavailable("the database cannot be read")
+
+        monkeypatch.setattr(ledger, "last_position", unreadable)
+        files.eod.write_text("REGION=east\n")
+        assert tried.wait(WAIT_SECONDS)
+        monkeypatch.setattr(ledger, "last_position", last_position)
+        files.weekend.write_text('REGION = "anything"\n')
+        here.wait(instance_id, lambda state: state.source_parameters == {"REGION": "east"})
+
+
 def test_a_kill_between_the_plan_and_its_instances_loses_no_news(tmp_path: Path, files: Files) -> None:
     """The fact of the plan and the inbox entries of its instances are one transaction."""
     with bench(tmp_path / "data", parameters_file=files.naming) as here:

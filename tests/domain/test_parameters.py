@@ -378,9 +378,7 @@ def test_the_business_date_is_the_day_it_is_due_in_the_zone_of_the_plan_unless_t
     state = evolve_plan(None, pushed)
     at = parse_rfc3339(due)
     for due_at in (at, None):
-        fact = instance_started(
-            state, at=at, due_at=due_at, parameters={}, default_zone="UTC", business_date=given_day
-        )
+        fact = instance_started(state, due_at=due_at, began=at, default_zone="UTC", business_date=given_day)
         assert (fact.business_date, fact.zone) == (day, zone or "UTC")
 
 

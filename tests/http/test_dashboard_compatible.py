@@ -116,7 +116,8 @@ def test_instances_past_their_projected_end_are_listed(dashboard: Served, loaded
     assert dashboard.get("/rest/contextStatus/overRunningJobPlans").json == []
 
     dashboard.push(msgspec.structs.replace(nightly("short"), window=StartWindow(time_to_live_ms=3_600_000)))
-    instance_id = dashboard.start("short")
+    started = dashboard.post("/api/v1/plans/short/instances", {"run_until_ended": True}).json
+    instance_id = started["instance_id"]
     dashboard.dashboard.clock.advance(3_700_000)
 
     (late,) = dashboard.get("/rest/contextStatus/overRunningJobPlans").json

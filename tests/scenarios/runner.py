@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import takewhile
 from typing import Any
 
@@ -23,7 +24,17 @@ from scenario_language import (
     instant,
     pairs_in,
 )
-from scenario_stage import BEGINNING, Beginning, Command, Refusal, Revision, Stage, revised
+from scenario_stage import (
+    BEGINNING,
+    Beginning,
+    Command,
+    Fresh,
+    PlanOrder,
+    Refusal,
+    Revision,
+    Stage,
+    revised,
+)
 
 _DAY_MS = 86_400_000
 _STEP_MS = 1000
@@ -244,13 +255,42 @@ class Play:
             match rest:
                 case ["until", "ended", *rest]:
                     fields["until_ended"] = True
+                case ["commands", "held", *rest]:
+                    fields["commands_held"] = True
+                case ["for", day, *rest]:
+                    fields["business_date"] = date.fromisoformat(day)
                 case ["dry", *rest]:
                     rest, fields["dry_run"] = dry_run_in(rest)
                 case ["with", *given]:
                     fields["parameters"], rest = pairs_in(given), []
                 case _:
-                    raise ScenarioMistake("write begin PLAN [until ended] [dry …] [with NAME=VALUE …]")
+                    raise ScenarioMistake(
+                        "write begin PLAN [until ended] [commands held] [for DATE] [dry …] [with …]"
+                    )
         self.refusal = self.stage.begin(Beginning(plan, **fields))
+
+    def _tell_reset_instance(self, words: tuple[str, ...]) -> None:
+        rest = list(words[1:])
+        named = rest and rest[0] not in {"same", "commands", "with"}
+        label = rest.pop(0) if named else self.cast.only_instance()
+        fields: dict[str, Any] = {}
+        while rest:
+            match rest:
+                case ["same", "parameters", *rest]:
+                    fields["same_parameters"] = True
+                case ["commands", "held", *rest]:
+                    fields["commands_held"] = True
+                case ["with", *given]:
+                    fields["parameters"], rest = pairs_in(given), []
+                case _:
+                    raise ScenarioMistake(
+                        "write reset-instance [INSTANCE] [same parameters] [commands held] [with …]"
+                    )
+        self.refusal = self.stage.reset(self.cast.id_of(label), Fresh(**fields))
+
+    def _tell_plan_order(self, words: tuple[str, ...]) -> None:
+        (plan,), author = _author(words[1:])
+        self.refusal = self.stage.order(PlanOrder(words[0].removesuffix("-plan"), plan, **author))
 
     def _tell_command(self, words: tuple[str, ...]) -> None:
         verb = words[0]
@@ -457,6 +497,8 @@ _TELLERS: dict[str, Callable[[Play, tuple[str, ...]], None]] = {
     "from-now-on": Play._tell_revision,
     "reset-lock": Play._tell_reset_lock,
     "preview": Play._tell_preview,
+    "reset-instance": Play._tell_reset_instance,
+    **dict.fromkeys(["enable-plan", "disable-plan", "delete-plan"], Play._tell_plan_order),
     **dict.fromkeys([*ON_JOBS, *ON_CONTEXTS, *ON_INSTANCES], Play._tell_command),
 }
 

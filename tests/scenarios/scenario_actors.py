@@ -13,13 +13,27 @@ from jobledger.domain.instance import replay
 from jobledger.domain.instants import Instant
 from jobledger.domain.messages import ProcessEvent
 from jobledger.domain.plan import JobPlan
+from jobledger.domain.plan_log import PlanStanding, plan_stream
 from jobledger.domain.snapshots import digest
 from jobledger.http.wire.lock_views import LockView, lock_views
 from jobledger.http.wire.views import FactView, InstanceView, fact_view, instance_view
 from scenario_agents import Order, StandInAgent
 from scenario_commands import domain_command
+from scenario_core import replay_plan
 from scenario_dashboard import RunningDashboard
-from scenario_stage import Beginning, Command, Refusal, Revision, errors_of, refusal_of, revised
+from scenario_stage import (
+    Beginning,
+    Command,
+    Fresh,
+    PlanOrder,
+    PlanShown,
+    Refusal,
+    Revision,
+    errors_of,
+    refusal_of,
+    revised,
+    shown,
+)
 
 OPERATOR = Origin(by="olga", source="10.0.0.7")
 
@@ -64,11 +78,51 @@ class ActorStage:
                 beginning.plan,
                 OPERATOR,
                 parameters=beginning.parameters,
+                business_date=beginning.business_date,
                 run_until_ended=beginning.until_ended,
+                hold_commands=beginning.commands_held,
                 dry_run=beginning.dry_run,
             )
         except NotPermitted as error:
             return refusal_of(error.refused)
+        except UnknownName as error:
+            return Refusal(str(error), unknown=True)
+        finally:
+            self._running.settle()
+        return None
+
+    def order(self, order: PlanOrder) -> Refusal | None:
+        """Give an order, and wait for what follows from it elsewhere."""
+        dashboard = self._running.dashboard
+        give = {
+            "enable": dashboard.enable_plan,
+            "disable": dashboard.disable_plan,
+            "delete": dashboard.delete_plan,
+        }
+        try:
+            give[order.verb](order.plan, Origin(by=order.by, source="10.0.0.7", reason=order.reason))
+        except NotPermitted as error:
+            return refusal_of(error.refused)
+        except UnknownName as error:
+            return Refusal(str(error), unknown=True)
+        finally:
+            self._running.settle()
+        return None
+
+    def reset(self, instance_id: str, fresh: Fresh) -> Refusal | None:
+        """Give the order, and wait for the fresh one."""
+        try:
+            self._running.dashboard.reset_instance(
+                UUID(instance_id),
+                OPERATOR,
+                parameters=fresh.parameters,
+                same_parameters=fresh.same_parameters,
+                hold_commands=fresh.commands_held,
+            )
+        except NotPermitted as error:
+            return refusal_of(error.refused)
+        except UnknownName as error:
+            return Refusal(str(error), unknown=True)
         finally:
             self._running.settle()
         return None
@@ -150,9 +204,17 @@ class ActorStage:
         facts = self._running.dashboard.log(UUID(instance_id), after=after, limit=1000)
         return [fact_view(each) for each in facts]
 
-    def missed_starts(self) -> list[str]:
-        """From the logs of the plans."""
-        return self._running.missed_starts()
+    def plan_facts(self, plan: str, after: int) -> list[FactView]:
+        """From the log on disk."""
+        return [fact_view(each) for each in self._running.dashboard.plan_log(plan, after=after, limit=1000)]
+
+    def plan_shown(self, plan: str) -> PlanShown:
+        """The live state."""
+        dashboard = self._running.dashboard
+        try:
+            return shown(dashboard.plan_as_it_stands(plan), dashboard.config.time_zone)
+        except UnknownName:
+            return PlanShown(PlanStanding.DELETED)
 
     def locks(self) -> list[LockView]:
         """As the groups stand."""
@@ -168,8 +230,14 @@ class ActorStage:
     def contradictions(self) -> list[str]:
         """Live state and replayed state, compared by digest."""
         dashboard = self._running.dashboard
+        logs = [dashboard.ledger.facts(plan_stream(row.name)) for row in dashboard.plans()]
+        plans = [
+            f"plan {state.plan.name}: the log amounts to another state"
+            for state in map(replay_plan, logs)
+            if dashboard.plan_as_it_stands(state.plan.name) != state
+        ]
         states = [dashboard.instance(row.instance_id) for row in dashboard.instances(limit=1000).items]
-        return [
+        return plans + [
             f"instance {state.instance_id} of {state.plan}: the log amounts to another state"
             for state in states
             if digest(replay(state.topology, dashboard.ledger.facts(state.instance_id))) != digest(state)

@@ -1,5 +1,6 @@
 """Who plays in a story: plans and instances by the names that its lines use, as they were last looked at."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,14 +33,18 @@ class Cast:
         """By label, in the order in which they came to be."""
         self.before: dict[str, InstanceView] = {}
         self._labels: dict[str, str] = {}
+        self._prepared: dict[str, str] = {}
+        self._begun: Counter[str] = Counter()
+        self._called_off: Counter[str] = Counter()
+        self._positions: dict[str, int] = {}
         self.facts: list[tuple[str, FactView]] = []
         """Those of the last step, with the label of their instance."""
         self.orders: list[Order] = []
         """What agents were told in the last step."""
-        self.missed: list[str] = []
-        """Why starts did not happen that were due in the last step."""
+        self.plan_facts: list[tuple[str, FactView]] = []
+        """Those of the last step, with the name of their plan."""
+        self._plan_positions: Counter[str] = Counter()
         self._heard = 0
-        self._missed = 0
 
     # --- looking --------------------------------------------------------------------------------------------
 
@@ -48,37 +53,59 @@ class Cast:
         self.before = dict(self.instances)
         self.facts = []
         self.orders = []
-        self.missed = []
+        self.plan_facts = []
 
     def look(self) -> None:
         """See what the last step led to."""
-        for view in self._stage.instances():
+        seen = sorted(self._stage.instances(), key=_by_their_beginning)
+        for plan in {view.plan for view in seen}:
+            self.instances.pop(f"{plan}#next", None)
+        for view in seen:
             label = self._label(view)
-            known = self.instances.get(label)
-            position = 0 if known is None else known.position
+            position = self._positions.get(view.instance_id, 0)
             if view.position > position:
                 self.facts += [(label, fact) for fact in self._stage.facts(view.instance_id, position)]
+            self._positions[view.instance_id] = view.position
             self.instances[label] = view
         orders = self._stage.orders()
         self.orders += orders[self._heard :]
         self._heard = len(orders)
-        missed = self._stage.missed_starts()
-        self.missed += missed[self._missed :]
-        self._missed = len(missed)
+        for plan in self.plans:
+            for fact in self._stage.plan_facts(plan, self._plan_positions[plan]):
+                self.plan_facts.append((plan, fact))
+                self._plan_positions[plan] = fact.position
+
+    @property
+    def missed(self) -> list[str]:
+        """Why starts that were due did not happen, as the last step told, and how many in a row."""
+        skipped = [fact.data for _, fact in self.plan_facts if fact.type == "StartSkipped"]
+        counted = [(str(each["reason"]), int(each.get("count", 1))) for each in skipped]
+        return [reason if times == 1 else f"{reason} {times} times" for reason, times in counted]
 
     def _label(self, view: InstanceView) -> str:
+        """Instances are numbered as they begin; the one that is prepared is the next."""
+        if view.status == "PREPARED":
+            self._prepared[view.instance_id] = f"{view.plan}#next"
+            return self._prepared[view.instance_id]
         label = self._labels.get(view.instance_id)
+        if label is None and view.status == "ENDED" and not self._has_begun(view):
+            self._called_off[view.plan] += 1
+            label = self._labels[view.instance_id] = f"{view.plan}#never-{self._called_off[view.plan]}"
         if label is None:
-            number = sum(each.plan == view.plan for each in self.instances.values()) + 1
-            label = self._labels[view.instance_id] = f"{view.plan}#{number}"
+            self._begun[view.plan] += 1
+            label = self._labels[view.instance_id] = f"{view.plan}#{self._begun[view.plan]}"
         return label
+
+    def _has_begun(self, view: InstanceView) -> bool:
+        return any(fact.type == "InstanceStarted" for fact in self._stage.facts(view.instance_id, 0))
 
     def news(self) -> Iterator[str]:
         """The facts of the last step, for a person to read."""
         for label, fact in self.facts:
             yield f"{label}: {fact.type} {in_short(fact.data)}".rstrip()
-        for reason in self.missed:
-            yield f"missed: {reason}"
+        for plan, fact in self.plan_facts:
+            told = {name: value for name, value in fact.data.items() if name not in {"plan", "documents"}}
+            yield f"plan {plan}: {fact.type} {in_short(told)}".rstrip()
 
     # --- names ----------------------------------------------------------------------------------------------
 
@@ -232,7 +259,11 @@ class Cast:
 
     def label_of(self, instance_id: str) -> str:
         """The label of an instance by its id."""
-        return self._labels[instance_id]
+        return self._labels.get(instance_id) or self._prepared[instance_id]
+
+
+def _by_their_beginning(view: InstanceView) -> tuple[str, str, bool]:
+    return view.started_at, view.due_at or "", view.status == "PREPARED"
 
 
 def _walk(context: ContextView) -> Iterator[ContextView]:

@@ -8,18 +8,17 @@ from uuid import UUID
 from jobledger.actors.dashboard.deliveries import deliveries
 from jobledger.actors.dashboard.ports import AgentUnreachable
 from jobledger.domain import commands
-from jobledger.domain.decide import Step, advance, preview_dependants, start
+from jobledger.domain.decide import Step, advance, preview_dependants
 from jobledger.domain.facts import (
+    AgentsSynchronised,
     Cause,
     GlobalEventRaised,
-    InstanceDue,
-    InstanceStarted,
     JobInitiated,
     KillRequested,
-    PlanFact,
+    PlanDeleted,
     PlanPushed,
     Recorded,
-    StartSkipped,
+    ResetOrdered,
 )
 from jobledger.domain.instance import InstanceState, replay
 from jobledger.domain.instants import Instant
@@ -28,33 +27,28 @@ from jobledger.domain.lock_snapshots import digest_of_locks
 from jobledger.domain.locks import define, reset
 from jobledger.domain.messages import Initiation, ProcessEvent, ProvisionedJobs, PublishedInstance
 from jobledger.domain.plan import CommandJob, EventJob, EventKind, JobPlan
-from jobledger.domain.plan_log import (
-    PlanState,
-    due_starts,
-    evolve_plan,
-    instance_started,
-    plan_stream,
-    push,
-    read_source,
-    record,
-)
+from jobledger.domain.plan_decision import ByHand, PlanDecision, PlanWorld
+from jobledger.domain.plan_log import PlanStanding, PlanState, evolve_plan, plan_stream
 from jobledger.domain.snapshots import digest
 from jobledger.domain.topology import Topology
 from jobledger.domain.validation import validate
 from jobledger.http.wire.lock_views import LockView, lock_views
 from jobledger.http.wire.views import FactView, InstanceView, fact_view, instance_view
-from msgspec.structs import replace
 from scenario_agents import Order, Orders, StandInAgent
 from scenario_commands import domain_command
 from scenario_stage import (
     BEGINNING,
     Beginning,
     Command,
+    Fresh,
+    PlanOrder,
+    PlanShown,
     Refusal,
     Revision,
     errors_of,
     refusal_of,
     revised,
+    shown,
 )
 
 ZONE = "UTC"
@@ -68,7 +62,7 @@ class CoreStage:
         self._orders = Orders()
         self._agents: dict[str, StandInAgent] = {}
         self._plans: dict[str, PlanState] = {}
-        self._plan_log: list[Recorded] = []
+        self._plan_logs: dict[str, list[Recorded]] = defaultdict(list)
         self._topologies: dict[tuple[str, int], Topology] = {}
         self._states: dict[UUID, InstanceState] = {}
         self._logs: dict[UUID, list[Recorded]] = {}
@@ -97,41 +91,71 @@ class CoreStage:
         return None
 
     def _push(self, plan: JobPlan) -> None:
-        before = self._plans.get(plan.name)
-        if before is not None:
+        if plan.name in self._plans:
             self._start_due(plan.name)
-            before = self._plans[plan.name]
-        if (fact := push(before, plan, {})) is not None:
-            self._record_plan(plan.name, fact, Cause(command="PlanPushed", by="olga"))
-            self._topologies[plan.name, fact.version] = Topology(plan)
+        decision = self._plan_decision(plan.name)
+        decision.push(plan, {}, Cause(command="PlanPushed", by="olga"))
+        self._decided(plan.name, decision)
+        if decision.facts:
             self._define_locks(plan)
         self._settle()
 
     def begin(self, beginning: Beginning) -> Refusal | None:
         """Begin an instance of the newest version."""
-        state = self._plans[beginning.plan]
-        if state.plan.disabled:
-            return Refusal(f"plan {beginning.plan} is disabled", status="DISABLED")
-        if self._active(beginning.plan) and not state.plan.concurrent:
-            return Refusal("another instance is active", status="ACTIVE")
-        instance_id = UUID(int=next(self._begun))
-        fact = InstanceDue(instance_id=instance_id, version=state.version)
-        self._record_plan(beginning.plan, fact, Cause(command="InstanceDue", by="olga"))
-        started = replace(
-            instance_started(
-                state,
-                at=self._now,
-                due_at=None,
-                parameters=beginning.parameters,
-                default_zone=ZONE,
-                until_ended=beginning.until_ended,
-            ),
+        order = ByHand(
+            instance_id=UUID(int=next(self._begun)),
+            parameters=beginning.parameters,
+            business_date=beginning.business_date,
+            until_ended=beginning.until_ended,
+            commands_held=beginning.commands_held,
             dry_run=beginning.dry_run,
         )
-        topology = self._topologies[beginning.plan, state.version]
-        self._start(topology, instance_id, started, "olga")
+        if (gone := self._gone(beginning.plan)) is not None:
+            return gone
+        decision = self._plan_decision(beginning.plan)
+        refused = decision.start_by_hand(order, Cause(command="StartInstance", by="olga"))
+        if refused is not None:
+            return refusal_of(refused)
+        self._decided(beginning.plan, decision)
         self._settle()
         return None
+
+    def order(self, order: PlanOrder) -> Refusal | None:
+        """Let the plan decide, once all that was due before is accounted for."""
+        if (gone := self._gone(order.plan)) is not None:
+            return gone
+        self._start_due(order.plan)
+        cause = Cause(command=order.verb, by=order.by, source="10.0.0.7", reason=order.reason)
+        decision = self._plan_decision(order.plan)
+        refused = getattr(decision, order.verb)(cause)
+        if refused is not None:
+            return refusal_of(refused)
+        self._decided(order.plan, decision)
+        for each in decision.to_end:
+            ended = commands.HeardOrder(order=commands.EndInstance(reason="plan deleted"))
+            self._decide(each, ended, decision.facts[-1].cause)
+        self._settle()
+        return None
+
+    def _gone(self, plan: str) -> Refusal | None:
+        deleted = self._plans[plan].standing is PlanStanding.DELETED
+        return Refusal(f"plan {plan} was deleted", unknown=True) if deleted else None
+
+    def reset(self, instance_id: str, fresh: Fresh) -> Refusal | None:
+        """Let the plan say whether it may be, and the instance decide."""
+        ended = UUID(instance_id)
+        plan = self._states[ended].plan
+        refused = self._plan_decision(plan).refusal_to_reset()
+        if refused is None:
+            order = commands.ResetInstance(
+                successor=UUID(int=next(self._begun)),
+                parameters=fresh.parameters,
+                same_parameters=fresh.same_parameters,
+                hold_commands=fresh.commands_held,
+            )
+            refused = self._decide(ended, order, Cause(command="ResetInstance", by="olga", source="10.0.0.7"))
+        self._settle()
+        return None if refused is None else refusal_of(refused)
 
     def command(self, instance_id: str, command: Command) -> Refusal | None:
         """Let the instance decide."""
@@ -176,9 +200,10 @@ class CoreStage:
 
     def source(self, plan: str, parameters: dict[str, str]) -> None:
         """A fact of the plan, and news for its active instances."""
-        fact = read_source(self._plans[plan], parameters)
-        if fact is not None:
-            self._record_plan(plan, fact, Cause(command="ParameterSourceRead", by="source"))
+        decision = self._plan_decision(plan)
+        decision.read_source(parameters, Cause(command="ReadSource", by="source"))
+        self._decided(plan, decision)
+        if decision.facts:
             taken = commands.TakeSourceParameters(parameters=parameters)
             self._inbox.extend((state.instance_id, taken) for state in self._active(plan))
         self._settle()
@@ -194,7 +219,7 @@ class CoreStage:
         """Close the windows that are over and start what is due."""
         self._now = now
         for state in list(self._states.values()):
-            if not state.ended and state.ends_at is not None and state.ends_at <= now:
+            if not (state.ended or state.prepared) and state.ends_at is not None and state.ends_at <= now:
                 self._decide(
                     state.instance_id, commands.CloseWindow(), Cause(command="CloseWindow", by="clock")
                 )
@@ -209,6 +234,9 @@ class CoreStage:
             for instance_id, log in self._logs.items()
         }
         self._groups = {group: replay_locks(log) for group, log in self._lock_logs.items() if log}
+        self._plans = {name: replay_plan(log) for name, log in self._plan_logs.items()}
+        self._now = until
+        self._tell_again()
         self.set_clock(until)
 
     # --- what is shown --------------------------------------------------------------------------------------
@@ -221,9 +249,13 @@ class CoreStage:
         """From the log in memory."""
         return [fact_view(each) for each in self._logs[UUID(instance_id)][after:]]
 
-    def missed_starts(self) -> list[str]:
-        """From the logs of the plans."""
-        return [each.fact.reason for each in self._plan_log if isinstance(each.fact, StartSkipped)]
+    def plan_facts(self, plan: str, after: int) -> list[FactView]:
+        """From the log in memory."""
+        return [fact_view(each) for each in self._plan_logs[plan][after:]]
+
+    def plan_shown(self, plan: str) -> PlanShown:
+        """The live state."""
+        return shown(self._plans[plan], ZONE)
 
     def locks(self) -> list[LockView]:
         """As the groups stand."""
@@ -244,7 +276,12 @@ class CoreStage:
             for group, state in self._groups.items()
             if digest_of_locks(replay_locks(self._lock_logs[group])) != digest_of_locks(state)
         ]
-        return locks + [
+        plans = [
+            f"plan {name}: the log amounts to another state"
+            for name, state in self._plans.items()
+            if replay_plan(self._plan_logs[name]) != state
+        ]
+        return [*locks, *plans] + [
             f"instance {instance_id} of {state.plan}: the log amounts to another state"
             for instance_id, state in self._states.items()
             if digest(replay(state.topology, self._logs[instance_id])) != digest(state)
@@ -253,39 +290,59 @@ class CoreStage:
     # --- what follows ---------------------------------------------------------------------------------------
 
     def _active(self, plan: str) -> list[InstanceState]:
-        return [state for state in self._states.values() if state.plan == plan and not state.ended]
+        return [
+            state
+            for state in self._states.values()
+            if state.plan == plan and not state.ended and not state.prepared
+        ]
 
     def _expecting(self, event: str) -> Iterator[InstanceState]:
         identifier = f"{EventKind.GLOBAL}-{event}"
         for state in self._states.values():
-            if not state.ended and identifier in state.topology.by_identifier:
+            if not (state.ended or state.prepared) and identifier in state.topology.by_identifier:
                 yield state
 
-    def _record_plan(self, name: str, fact: PlanFact, cause: Cause) -> None:
-        before = self._plans.get(name)
-        recorded = record(before, plan_stream(name), fact, at=self._now, cause=cause)
-        self._plans[name] = evolve_plan(before, recorded)
-        self._plan_log.append(recorded)
-        self._deliver(recorded)
+    def _plan_decision(self, name: str) -> PlanDecision:
+        state = self._plans.get(name)
+        group = None if state is None else state.plan.environment_group
+        world = PlanWorld(
+            at=self._now,
+            default_zone=ZONE,
+            active=tuple(each.instance_id for each in self._active(name)),
+            topology=lambda version: self._topologies[name, version],
+            instance=lambda instance_id: self._states[instance_id],
+            locks=self._groups.get(group_key(group)),
+        )
+        return PlanDecision(state, plan_stream(name), world)
+
+    def _decided(self, name: str, decision: PlanDecision) -> None:
+        """Keep what a plan decided, and have everything follow."""
+        assert decision.state is not None
+        self._plans[name] = decision.state
+        self._plan_logs[name].extend(decision.facts)
+        for recorded in decision.facts:
+            self._deliver(recorded)
+            if isinstance(fact := recorded.fact, PlanPushed):
+                compiled = decision.compiled.get(fact.version) or Topology(fact.plan)
+                self._topologies[name, fact.version] = compiled
+        for step in decision.steps.values():
+            self._took(step)
+        group = decision.state.plan.environment_group
+        self._took_locks(group, decision.locks, tuple(decision.lock_facts), tuple(decision.granted))
 
     def _start_due(self, name: str) -> None:
-        state = self._plans[name]
-        facts = list(due_starts(state, self._now, active=bool(self._active(name)), default_zone=ZONE))
-        for fact in facts:
-            self._record_plan(name, fact, Cause(command=type(fact).__name__, by="clock"))
-            if isinstance(fact, InstanceDue):
-                started = instance_started(
-                    state, at=self._now, due_at=fact.due_at, parameters={}, default_zone=ZONE
-                )
-                topology = self._topologies[name, state.version]
-                self._start(topology, fact.instance_id, started, "clock")
+        while True:
+            decision = self._plan_decision(name)
+            decision.account(Cause(command="AccountForStarts", by="clock"))
+            self._decided(name, decision)
+            if not decision.facts:
+                return
 
-    def _start(self, topology: Topology, instance_id: UUID, fact: InstanceStarted, by: str) -> None:
-        locks = self._groups.get(group_key(topology.plan.environment_group))
-        cause = Cause(command="StartInstance", by=by)
-        self._took(
-            start(topology, instance_id=instance_id, fact=fact, at=self._now, cause=cause, locks=locks)
-        )
+    def _begin_instead(self, previous: UUID, order: ResetOrdered, cause: Cause) -> None:
+        name = self._states[previous].plan
+        decision = self._plan_decision(name)
+        decision.begin_instead(previous, order, cause)
+        self._decided(name, decision)
 
     def _decide(self, instance_id: UUID, command: commands.Command, cause: Cause) -> commands.Refused | None:
         state = self._states[instance_id]
@@ -312,7 +369,10 @@ class CoreStage:
                         occurred = _occurred(target.instance_id, event.name, f"{instance_id}/raised/{raised}")
                         self._inbox.append((target.instance_id, occurred))
         self._took_locks(step.state.environment_group, step.locks, step.lock_facts, step.granted)
-        if step.state.ended and before is not None and not before.ended:
+        for recorded in step.facts:
+            if isinstance(order := recorded.fact, ResetOrdered):
+                self._begin_instead(instance_id, order, recorded.cause)
+        if step.state.ended and before is not None and not (before.ended or before.prepared):
             self._start_due(step.state.plan)
 
     def _define_locks(self, plan: JobPlan) -> None:
@@ -342,6 +402,15 @@ class CoreStage:
         for agent, _stream, _position, kind in deliveries([recorded]):
             self._outbox[agent].append((kind, recorded))
 
+    def _tell_again(self) -> None:
+        """Agents hear once more of what is active, unless they will anyway."""
+        for instance_id, state in self._states.items():
+            over = state.ended or (state.ends_at is not None and state.ends_at <= self._now)
+            for agent in () if over or state.prepared else state.agents:
+                waiting = self._outbox[agent]
+                if ("publish", instance_id) not in {(kind, each.originator_id) for kind, each in waiting}:
+                    waiting.append(("publish", self._logs[instance_id][0]))
+
     def _settle(self) -> None:
         """Until nothing is left to hear and nothing to deliver to those within reach."""
         while True:
@@ -368,12 +437,15 @@ class CoreStage:
         stream = recorded.originator_id
         match kind, recorded.fact:
             case "provision", PlanPushed(plan=plan):
-                held = tuple(
-                    job for job in plan.jobs if not isinstance(job, EventJob) and job.agent == agent.name
-                )
-                agent.provision(ProvisionedJobs(plan=plan.name, jobs=held))
+                agent.provision(self._jobs_for(agent, plan))
+            case "provision", AgentsSynchronised(plan=name, version=version):
+                agent.provision(self._jobs_for(agent, self._topologies[name, version].plan))
             case "withdraw", PlanPushed(plan=plan):
                 agent.withdraw(plan.name)
+            case "withdraw", AgentsSynchronised(plan=name) | PlanDeleted(plan=name):
+                agent.withdraw(name)
+            case "publish", _ if self._states[stream].ended:
+                return
             case "publish", _:
                 agent.publish(PublishedInstance(instance_id=str(stream), plan=self._states[stream].plan))
             case "remove", _:
@@ -384,6 +456,10 @@ class CoreStage:
                 self._initiate(agent, stream, fact)
             case _:
                 raise ValueError(f"{kind} of {type(recorded.fact).__name__} is nothing to deliver")
+
+    def _jobs_for(self, agent: StandInAgent, plan: JobPlan) -> ProvisionedJobs:
+        held = (job for job in plan.jobs if not isinstance(job, EventJob) and job.agent == agent.name)
+        return ProvisionedJobs(plan=plan.name, jobs=tuple(held))
 
     def _initiate(self, agent: StandInAgent, instance_id: UUID, fact: JobInitiated) -> None:
         state = self._states[instance_id]
@@ -408,6 +484,15 @@ class CoreStage:
                 initiation_id=initiation.id, detail=f"the agent refused the initiation: {refusal}"
             )
             self._inbox.append((instance_id, refused))
+
+
+def replay_plan(log: Sequence[Recorded]) -> PlanState:
+    """The state that the log of a plan amounts to."""
+    state: PlanState | None = None
+    for recorded in log:
+        state = evolve_plan(state, recorded)
+    assert state is not None
+    return state
 
 
 def _occurred(instance_id: UUID, name: str, event_id: str) -> commands.ReportEvent:

@@ -7,9 +7,7 @@ from time import monotonic
 
 from jobledger.actors.dashboard.dashboard import Dashboard, DashboardConfig
 from jobledger.actors.dashboard.ports import AgentTransport
-from jobledger.domain.facts import StartSkipped
 from jobledger.domain.instants import Instant
-from jobledger.domain.plan_log import plan_stream
 from scenario_agents import Orders, StandInAgent
 from scenario_stage import BEGINNING
 
@@ -63,13 +61,6 @@ class RunningDashboard:
         """Let time pass, and have everything happen that is due."""
         self.now = now
         self.settle()
-
-    def missed_starts(self) -> list[str]:
-        """Why starts that were due did not happen, in the order in which that was recorded."""
-        ledger = self.dashboard.ledger
-        logged = [each for plan in ledger.plans() for each in ledger.facts(plan_stream(plan.name))]
-        logged.sort(key=lambda recorded: recorded.at)
-        return [each.fact.reason for each in logged if isinstance(each.fact, StartSkipped)]
 
     def settle(self) -> None:
         """Return once nothing is under way any more: no timer due, no turn, no entry, no delivery."""

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from jobledger.domain.instants import parse_rfc3339
 from jobledger.domain.lock_group import group_key
 from jobledger.http.wire.lock_views import ClaimView
 from scenario_agents import Order
 from scenario_cast import Told, in_short
-from scenario_language import ScenarioMistake, dry_run_in, pairs_in
+from scenario_language import ScenarioMistake, dry_run_in, instant, pairs_in
 
 if TYPE_CHECKING:
     from runner import Play
@@ -70,6 +71,52 @@ class Expectations:
     def _missed(self, words: list[str]) -> Iterator[tuple[str, str]]:
         yield " ".join(words), ", ".join(self._cast.missed) or "nothing"
 
+    def _plan(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """``plan NAME STANDING [next TIME] [waiting TIME]``: how it stands, and the starts to come."""
+        name, standing, *rest = words
+        found = self._play.stage.plan_shown(name)
+        yield standing, found.standing
+        for what, moment in _times(rest):
+            told = found.next_start if what == "next" else found.waiting_start
+            yield f"{what} {moment}", f"{what} {_told(told)}"
+        if "waiting" not in rest:
+            yield "nothing waits", found.waiting_start or "nothing waits"
+
+    def _plan_facts(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """``plan-facts PlanDisabled NextPrepared``: as ``facts``, of plans."""
+        yield " ".join(words), " ".join(fact.type for _, fact in self._cast.plan_facts) or "none"
+
+    def _dropped(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """``dropped HoldJob load, SetParameters``: what was set on a prepared instance and is lost."""
+        found = [
+            " ".join([each["order"], *([each["job"].partition("-")[2]] if each.get("job") else [])])
+            for _, fact in self._cast.plan_facts
+            for each in fact.data.get("dropped", ())
+        ]
+        yield " ".join(words), ", ".join(found) or "nothing"
+
+    def _lives(self, words: list[str]) -> Iterator[tuple[str, str]]:
+        """``lives INSTANCE [due TIME] [until TIME | until ended] [for DATE] [version N]``: its times."""
+        view, rest = self._cast.view(words[0]), words[1:]
+        while rest:
+            match rest:
+                case ["due", "never", *rest]:
+                    yield "due never", f"due {_told(view.due_at)}"
+                case ["due", day, time, *rest]:
+                    yield f"due {instant(day, time)}", f"due {_told(view.due_at)}"
+                case ["until", "ended", *rest]:
+                    yield "until never", f"until {_told(view.ends_at)}"
+                case ["until", day, time, *rest]:
+                    yield f"until {instant(day, time)}", f"until {_told(view.ends_at)}"
+                case ["for", day, *rest]:
+                    yield f"for {day}", f"for {view.business_date}"
+                case ["version", number, *rest]:
+                    yield f"version {number}", f"version {view.plan_version}"
+                case _:
+                    raise ScenarioMistake(
+                        "write lives INSTANCE [due TIME] [until TIME] [for DATE] [version N]"
+                    )
+
     def _reasons(self, fact: str, words: list[str]) -> tuple[str, str]:
         found = sorted({str(each.data["reason"]) for _, each in self._cast.facts if each.type == fact})
         return " ".join(words), ", ".join(found)
@@ -104,9 +151,14 @@ class Expectations:
             yield text, text if self._play.problems and text in told else told or "the plan was accepted"
 
     def _tells(self, words: list[str]) -> Iterator[tuple[str, str]]:
-        agent, rest = words[0], " ".join(words[1:])
+        """``tells AGENT ORDER, …``: all of it, in order, unless it says ``in any order``."""
+        agent, *rest = words
         found = [self._order(order) for order in self._cast.orders if order.agent == agent]
-        yield rest or "nothing", ", ".join(found) or "nothing"
+        if rest[:3] == ["in", "any", "order"]:
+            expected = sorted(" ".join(rest[3:]).split(", "))
+            yield ", ".join(expected), ", ".join(sorted(found)) or "nothing"
+        else:
+            yield " ".join(rest) or "nothing", ", ".join(found) or "nothing"
 
     def _order(self, order: Order) -> str:
         match order.verb:
@@ -229,26 +281,50 @@ class Expectations:
         yield in_short(dict(sorted(expected.items()))), in_short(dict(sorted(found.items())))
 
     def _instances(self, words: list[str]) -> Iterator[tuple[str, str]]:
-        """``instances night#1 ENDED, night#2 WAITING``: all there are, with their statuses."""
+        """``instances night#1 ENDED, night#2 WAITING``: all that have begun, with their statuses.
+
+        What is prepared counts where it is expected: ``night#next PREPARED``.
+        """
         expected = [pair.strip() for pair in " ".join(words).split(",") if pair.strip()]
-        found = [f"{label} {view.status}" for label, view in self._cast.instances.items()]
+        found = [
+            told
+            for label, view in self._cast.instances.items()
+            if (told := f"{label} {view.status}") in expected or view.ended_at or view.status != "PREPARED"
+        ]
         yield ", ".join(expected) or "none", ", ".join(found) or "none"
 
     def _recorded(self, words: list[str]) -> Iterator[tuple[str, str]]:
         """``recorded by WHO [because REASON]``: the cause of the facts of the last step."""
         by, reason = words[1], " ".join(words[3:])
-        for _, fact in self._cast.facts:
+        for _, fact in (*self._cast.facts, *self._cast.plan_facts):
             found = fact.cause.reason if isinstance(fact.cause.reason, str) else ""
             yield (
                 f"{by} {reason} from somewhere",
                 f"{fact.cause.by} {found} from {'somewhere' if fact.cause.source else 'nowhere'}",
             )
-        if not self._cast.facts:
+        if not (self._cast.facts or self._cast.plan_facts):
             yield "a fact", "no fact"
 
     def _facts(self, words: list[str]) -> Iterator[tuple[str, str]]:
         """``facts JobHeld JobReleased``: the types of the facts of the last step, in order."""
         yield " ".join(words) or "none", " ".join(fact.type for _, fact in self._cast.facts) or "none"
+
+
+def _told(moment: str | None) -> str:
+    return "never" if moment is None else str(parse_rfc3339(moment))
+
+
+def _times(words: list[str]) -> Iterator[tuple[str, str]]:
+    """``next DATE TIME``, ``waiting DATE TIME``, or ``next never``."""
+    rest = words
+    while rest:
+        match rest:
+            case ["next", "never", *rest]:
+                yield "next", "never"
+            case ["next" | "waiting" as what, day, time, *rest]:
+                yield what, str(instant(day, time))
+            case _:
+                raise ScenarioMistake("write plan NAME STANDING [next DATE TIME] [waiting DATE TIME]")
 
 
 def _some(words: list[str]) -> list[str]:

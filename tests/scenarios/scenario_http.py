@@ -34,7 +34,7 @@ from jobledger.storage.accounts import Role
 from scenario_agents import Order, StandInAgent
 from scenario_commands import request
 from scenario_dashboard import RunningDashboard
-from scenario_stage import Beginning, Command, Refusal, Revision
+from scenario_stage import Beginning, Command, Fresh, PlanOrder, PlanShown, Refusal, Revision
 
 JSON = "application/json"
 BODY_LIMIT_BYTES = 1024 * 1024
@@ -86,9 +86,35 @@ class HttpStage:
         body = {
             "parameters": beginning.parameters,
             "run_until_ended": beginning.until_ended,
+            "hold_commands": beginning.commands_held,
             "dry_run": dry,
         }
+        if beginning.business_date is not None:
+            body["business_date"] = beginning.business_date.isoformat()
         status, answer = self._ask("POST", f"/api/v1/plans/{quote(beginning.plan)}/instances", body)
+        self._running.settle()
+        return None if status == 201 else _refusal(status, answer)
+
+    def order(self, order: PlanOrder) -> Refusal | None:
+        """On our own API."""
+        path = f"/api/v1/plans/{quote(order.plan)}"
+        if order.verb == "delete":
+            why = "" if order.reason is None else f"?reason={quote(order.reason)}"
+            status, answer = self._ask("DELETE", path + why, by=order.by)
+        else:
+            body = {} if order.reason is None else {"reason": order.reason}
+            status, answer = self._ask("POST", f"{path}/{order.verb}", body, by=order.by)
+        self._running.settle()
+        return None if status == 200 else _refusal(status, answer)
+
+    def reset(self, instance_id: str, fresh: Fresh) -> Refusal | None:
+        """On our own API."""
+        body = {
+            "parameters": fresh.parameters,
+            "same_parameters": fresh.same_parameters,
+            "hold_commands": fresh.commands_held,
+        }
+        status, answer = self._ask("POST", f"/api/v1/instances/{instance_id}/reset", body)
         self._running.settle()
         return None if status == 201 else _refusal(status, answer)
 
@@ -181,9 +207,17 @@ class HttpStage:
         page = self._get(f"/api/v1/instances/{instance_id}/log?after={after}&limit=1000")
         return msgspec.convert(page["items"], list[FactView])
 
-    def missed_starts(self) -> list[str]:
-        """From the logs of the plans."""
-        return self._running.missed_starts()
+    def plan_facts(self, plan: str, after: int) -> list[FactView]:
+        """The plan's log."""
+        page = self._get(f"/api/v1/plans/{quote(plan)}/log?after={after}&limit=1000")
+        return msgspec.convert(page["items"], list[FactView])
+
+    def plan_shown(self, plan: str) -> PlanShown:
+        """The plan; one that was deleted is not there any more."""
+        status, answer = self._ask("GET", f"/api/v1/plans/{quote(plan)}")
+        if status == 404:
+            return PlanShown("DELETED")
+        return PlanShown(answer["standing"], answer["next_start"], answer["waiting_start"])
 
     def locks(self) -> list[LockView]:
         """The list."""

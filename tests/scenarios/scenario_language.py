@@ -209,6 +209,8 @@ class _PlanDraft:
                 self._fields["disabled"] = True
             case ["schedules", "disabled"]:
                 self._fields["schedules_disabled"] = True
+            case ["agents", "hear", "at", "the", "next", "start"]:
+                self._fields["delay_agent_synchronisation"] = True
             case ["starts", *cron, "lives", duration]:
                 self._window["cron"] = _cron(cron)
                 self._window["time_to_live_ms"] = duration_ms(duration)

@@ -5,6 +5,7 @@ All three show what happened in the words of our own API, so that the same file 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
 
 from jobledger.domain.commands import Refused
@@ -12,9 +13,11 @@ from jobledger.domain.instants import Instant, parse_rfc3339
 from jobledger.domain.messages import DryRun, ProcessEvent
 from jobledger.domain.plan import JobPlan
 from jobledger.domain.plan_defaults import with_job_default, with_schedules
+from jobledger.domain.plan_log import PlanStanding, PlanState
 from jobledger.domain.problems import Problem
+from jobledger.domain.starts import next_start
 from jobledger.http.wire.lock_views import LockView
-from jobledger.http.wire.views import FactView, InstanceView
+from jobledger.http.wire.views import FactView, InstanceView, written_if_known
 from scenario_agents import Order, StandInAgent
 
 BEGINNING: Instant = parse_rfc3339("2026-01-05T00:00:00Z")
@@ -54,7 +57,38 @@ class Beginning:
     plan: str
     parameters: dict[str, str] = field(default_factory=dict)
     until_ended: bool = False
+    commands_held: bool = False
+    business_date: date | None = None
+    """The day that it is for, if not the day on which it begins."""
     dry_run: DryRun | None = None
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """How the instance begins that another is reset for."""
+
+    parameters: dict[str, str] = field(default_factory=dict)
+    same_parameters: bool = False
+    commands_held: bool = False
+
+
+@dataclass(frozen=True)
+class PlanOrder:
+    """What a person asks of a plan itself: to enable, disable or delete it."""
+
+    verb: str
+    plan: str
+    by: str = "olga"
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class PlanShown:
+    """How a plan stands."""
+
+    standing: str
+    next_start: str | None = None
+    waiting_start: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,8 +128,16 @@ class Stage(Protocol):
         """Begin an instance by hand."""
         ...
 
+    def order(self, order: PlanOrder) -> Refusal | None:
+        """Have a person enable, disable or delete a plan."""
+        ...
+
     def command(self, instance_id: str, command: Command) -> Refusal | None:
         """Have a person ask."""
+        ...
+
+    def reset(self, instance_id: str, fresh: Fresh) -> Refusal | None:
+        """Have a person end an instance and have a fresh one begin."""
         ...
 
     def preview(self, instance_id: str, command: Command) -> list[str] | Refusal:
@@ -131,15 +173,19 @@ class Stage(Protocol):
         ...
 
     def instances(self) -> list[InstanceView]:
-        """Every instance there is or was, oldest first."""
+        """Every instance there is or was."""
         ...
 
     def facts(self, instance_id: str, after: int) -> list[FactView]:
         """The facts of an instance past a position."""
         ...
 
-    def missed_starts(self) -> list[str]:
-        """Why starts that were due did not happen: a reason for each such fact of any plan, in order."""
+    def plan_facts(self, plan: str, after: int) -> list[FactView]:
+        """The facts of a plan past a position."""
+        ...
+
+    def plan_shown(self, plan: str) -> PlanShown:
+        """How a plan stands; one that was deleted stands DELETED."""
         ...
 
     def locks(self) -> list[LockView]:
@@ -153,6 +199,17 @@ class Stage(Protocol):
     def contradictions(self) -> list[str]:
         """What is live and differs from what the logs amount to: always empty."""
         ...
+
+
+def shown(state: PlanState, zone: str) -> PlanShown:
+    """How a plan stands, from its state."""
+    if state.standing is PlanStanding.DELETED:
+        return PlanShown(state.standing)
+    return PlanShown(
+        state.standing,
+        next_start=written_if_known(next_start(state, zone)),
+        waiting_start=written_if_known(state.deferred),
+    )
 
 
 def errors_of(problems: Sequence[Problem]) -> list[str]:

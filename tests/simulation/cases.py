@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from generated_plans import GLOBAL_EVENTS, GROUPS, LOCKS, ZONES, random_plan
+from generated_plans import GLOBAL_EVENTS, GROUPS, LOCKS, ZONES, another_version, random_plan
 from jobledger.domain.plan import JobPlan
 from virtual_network import Weather
 
@@ -28,6 +28,36 @@ JOB_ORDERS = (
 )
 CONTEXT_ORDERS = ("hold", "release", "skip", "enable")
 INSTANCE_ORDERS = ("parameters", "disable schedules", "enable schedules", "run until ended")
+
+MISFORTUNES = frozenset(
+    {
+        "crash dashboard",
+        "crash dashboard at commit",
+        "kill at work",
+        "stop dashboard",
+        "database full",
+        "database unreadable",
+        "commits in doubt",
+        "crash agent",
+        "crash agent at disk call",
+        "crash agent at move",
+        "stop agent",
+        "power loss",
+        "disk full",
+        "disk error",
+        "cut off",
+        "stall",
+        "clock jump",
+    }
+)
+"""What is done to a world and not in it."""
+ORDERS_AHEAD = (
+    *["hold", "skip"] * 3,
+    *["release", "enable", "parameters", "parameters"],
+    *["hold context", "release context", "skip context", "enable context"],
+    *["disable schedules", "enable schedules", "run until ended", "end"],
+)
+"""What is ordered about instances that have not started."""
 
 STARTS = (
     1_796_536_800_000,  # 2026-12-06T06:00Z, nothing special
@@ -61,6 +91,12 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     wire: bool = False
     max_jobs: int | None = None
     weather: Weather = Weather()
+    interval_multiple: float = 1.0
+    """How many times the start interval of a plan that runs one at a time its instances may live."""
+    sources: bool = False
+    """Plans have parameters from files."""
+    notifications: bool = False
+    """Somebody is told of everything."""
     plans: tuple[JobPlan, ...]
     """Pushed by operations; two of one name are two versions of one plan."""
     operations: tuple[Operation, ...]
@@ -78,13 +114,15 @@ def case_of(seed: int) -> Case:
     chance = random.Random(f"case {seed}")
     agents = ("anna", "bert", "carl")[: chance.choice([1, 1, 2, 2, 3])]
     lasts_ms = chance.choice([MINUTE, 3 * MINUTE, 3 * MINUTE, 10 * MINUTE])
-    plans = _plans(chance, agents)
+    start_ms = chance.choice(STARTS)
+    interval_multiple = chance.choice([1.0, 1.0, 4.0])
+    plans = _plans(chance, agents, interval_multiple, start_ms)
     storm = chance.choice([0.0, 0.3, 1.0, 1.0])
     deeds = [*_pushes(chance, plans, lasts_ms), *_deeds(chance, plans, agents, lasts_ms)]
     operations = [*deeds, *_misfortunes(chance, agents, deeds, lasts_ms, storm)]
     return Case(
         seed=seed,
-        start_ms=chance.choice(STARTS),
+        start_ms=start_ms,
         lasts_ms=lasts_ms,
         time_zone=chance.choice(ZONES),
         agents=agents,
@@ -96,17 +134,27 @@ def case_of(seed: int) -> Case:
             repeated=chance.choice([0, 0.05, 0.2]) * storm,
             late=chance.choice([0, 0.02, 0.1]) * storm,
         ),
+        interval_multiple=interval_multiple,
+        sources=chance.random() < 0.3,
+        notifications=chance.random() < 0.3,
         plans=plans,
         operations=tuple(sorted(operations, key=lambda each: each.at_ms)),
     )
 
 
-def _plans(chance: random.Random, agents: tuple[str, ...]) -> tuple[JobPlan, ...]:
+def _plans(
+    chance: random.Random, agents: tuple[str, ...], multiple: float, begin_ms: int
+) -> tuple[JobPlan, ...]:
+    def drawn(name: str, *, large: bool = False) -> JobPlan:
+        return random_plan(chance, name, agents, large=large, interval_multiple=multiple, begin_ms=begin_ms)
+
     names = [f"plan{number}" for number in range(chance.choice([1, 2, 3, 4]))]
     large = chance.random() < 0.08
-    plans = [random_plan(chance, name, agents, large=large) for name in names]
-    while chance.random() < 0.4:
-        plans.append(random_plan(chance, chance.choice(names), agents))
+    plans = [drawn(name, large=large) for name in names]
+    while chance.random() < 0.5:
+        before = chance.choice(plans)
+        other = drawn(before.name)
+        plans.append(another_version(chance, before, other, multiple) if chance.random() < 0.6 else other)
     return tuple(plans)
 
 
@@ -141,8 +189,24 @@ def _deeds(
                 "plan": c.choice(names),
                 "until_ended": c.random() < 0.3,
                 "dry": c.random() < 0.15,
+                "held": c.random() < 0.1,
+                "given": c.random() < 0.3,
             },
         ),
+        "push": (4, lambda c: {"plan": c.randrange(len(plans))}),
+        "enable": (4, lambda c: {"plan": c.choice(names)}),
+        "disable": (2, lambda c: {"plan": c.choice(names)}),
+        "delete": (2, lambda c: {"plan": c.choice(names)}),
+        "reset": (
+            5,
+            lambda c: {"instance": _pick(c), "same": c.random() < 0.5, "held": c.random() < 0.2},
+        ),
+        "order ahead": (
+            18,
+            lambda c: {"instance": _pick(c), "unit": _pick(c), "order": c.choice(ORDERS_AHEAD)},
+        ),
+        "source says": (4, lambda c: {"plan": c.choice(names), "readable": c.random() < 0.8}),
+        "refresh parameters": (1, lambda c: {}),
         "submit": (25, lambda c: {"instance": _pick(c), "unit": _pick(c)}),
         "order about a job": (
             35,
@@ -254,6 +318,7 @@ def _misfortunes(
         ),
     }
     number = round(chance.choice([2, 6, 15, 40]) * storm)
+    assert misfortunes.keys() == MISFORTUNES
     return _drawn(chance, misfortunes, number, lasts_ms, near=[each.at_ms for each in deeds])
 
 

@@ -4,25 +4,28 @@ Everything here is worked out from what is on disk, not from what the programs b
 """
 
 import hashlib
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 from typing import Any
 from uuid import UUID
 
 import msgspec
 from arrivals import Arrivals
+from cases import MISFORTUNES
+from jobledger.actors.dashboard.fresh_starts import RESET, fresh_start
+from jobledger.actors.dashboard.given_orders import ORDERED, given_order
 from jobledger.actors.dashboard.instance_actor import command_of
 from jobledger.domain.commands import Refused
-from jobledger.domain.cron import CronExpression
 from jobledger.domain.decide import advance
 from jobledger.domain.facts import (
     DependantsFired,
     EventParked,
     GlobalEventRaised,
-    InstanceDue,
     InstanceEnded,
     InstancePrepared,
+    InstanceReset,
     InstanceStarted,
     JobCompleted,
     JobEnabled,
@@ -37,19 +40,23 @@ from jobledger.domain.facts import (
     LockRequested,
     LockReset,
     LockWithdrawn,
+    NextDropped,
+    NextPrepared,
+    PlanDeletionBegun,
     PlanPushed,
     Recorded,
-    StartSkipped,
+    ResetOrdered,
+    StartMoved,
 )
 from jobledger.domain.instance import InstanceState, begin, evolve
-from jobledger.domain.instants import Instant, time_zone
+from jobledger.domain.instants import Instant
 from jobledger.domain.job_state import JobState
 from jobledger.domain.lock_group import LockGroup, evolve_locks, group_key, lock_stream
 from jobledger.domain.messages import ProcessEvent
-from jobledger.domain.plan import CommandJob, JobPlan
-from jobledger.domain.plan_log import PlanState, evolve_plan, next_start, plan_stream
+from jobledger.domain.plan import CommandJob
+from jobledger.domain.plan_log import PlanState, evolve_plan, plan_stream
 from jobledger.domain.snapshots import digest
-from jobledger.domain.status import JobStatus
+from jobledger.domain.status import ContextStatus, JobStatus
 from jobledger.domain.topology import Topology
 from jobledger.storage.inbox import EntryState, entry_from
 from jobledger.storage.mapper import FactMapper
@@ -57,7 +64,10 @@ from jobledger.storage.records import InboxEntry
 from lock_oracle import Asked, LockOracle
 from oracle import context_status
 from rules import Rules
+from settings import AHEAD_OF_START, Settings
 from simulated_database import SimulatedEngine
+from start_account import Commit, StartAccount
+from told import Told
 from violations import Violation
 
 SLACK_MS = 5_000
@@ -67,57 +77,48 @@ PATIENCE_MS = 400_000
 
 
 class PlanShadow:
-    """A plan as its log has it."""
+    """A plan as its log has it, and its starts as they are accounted for by somebody else."""
 
-    def __init__(self, zone: str) -> None:
-        self._zone = zone
+    def __init__(self, zone: str, *, undisturbed: bool) -> None:
         self.state: PlanState | None = None
         self.versions: dict[int, tuple[Topology, Rules]] = {}
-        self.active: set[UUID] = set()
-        self.ended_at_us = 0
-        """When the last instance that was active ended."""
+        self.account = StartAccount(zone, undisturbed=undisturbed)
 
-    def apply(self, recorded: Recorded, now_us: int) -> None:
-        before = self.state
-        fact = recorded.fact
-        if before is not None:
-            self._account(before, fact)
-        skipped = isinstance(fact, StartSkipped) and fact.reason == "another instance is active"
-        if skipped and not self.active and now_us - self.ended_at_us > SLACK_MS * 1000:
-            raise Violation(f"P11: no start of {recorded.originator_id} as if another were active")
-        self.state = evolve_plan(before, recorded)
-        if isinstance(fact, PlanPushed):
+    @property
+    def name(self) -> str:
+        assert self.state is not None
+        return self.state.plan.name
+
+    def apply(self, recorded: Recorded, commit: Commit) -> None:
+        if (recorded.cause.position is None) == (recorded.cause.command is None):
+            raise Violation(f"{type(recorded.fact).__name__} has no cause, or two: {recorded.cause}")
+        self.account.apply(recorded, commit)
+        self.state = evolve_plan(self.state, recorded)
+        if isinstance(fact := recorded.fact, PlanPushed):
             topology = Topology(fact.plan)
             self.versions[fact.version] = (topology, Rules(topology))
 
-    def _account(self, before: PlanState, fact: object) -> None:
-        """P11: every fire of the plan's clock between two facts about it is in one of them."""
-        match fact:
-            case InstanceDue(due_at=due_at) if due_at is not None:
-                self._expect(before, [due_at])
-            case StartSkipped(due_at=due_at, through=through, count=count):
-                fires = self._fires(before.plan, before.accounted_through, through)
-                if not fires or (fires[0], fires[-1], len(fires)) != (due_at, through, count):
-                    raise Violation(
-                        f"P11: {count} starts from {due_at} to {through} skipped, due were {fires}"
-                    )
-            case _:
-                return
+    def after_commit(self, called_off: frozenset[UUID]) -> None:
+        """Two accounts of one log agree."""
+        account, state = self.account, self.state
+        assert state is not None
+        account.after_commit(called_off)
+        prepared = state.prepared
+        told = None if prepared is None else (prepared.instance_id, prepared.version, prepared.due_at)
+        found = (state.version, state.standing, state.accounted_through, state.deferred, told)
+        wanted = (account.version, account.standing, account.through, account.deferred, account.prepared)
+        if found != wanted:
+            raise Violation(f"P11: plan {self.name} is {found} by its log, and should be {wanted}")
 
-    def _expect(self, before: PlanState, due: list[Instant]) -> None:
-        fires = self._fires(before.plan, before.accounted_through, due[-1])
-        if fires != due:
-            raise Violation(f"P11: of plan {before.plan.name} {due} was started, due were {fires}")
-
-    def _fires(self, plan: JobPlan, after: Instant, until: Instant) -> list[Instant]:
-        window = plan.window
-        if window.cron is None or window.time_to_live_ms <= 0:
-            return []
-        cron = CronExpression.parse(window.cron, working_days=window.working_days)
-        return list(cron.fires_between(after, until, time_zone(window.zone or self._zone)))
-
-    def next_start(self) -> Instant | None:
-        return None if self.state is None else next_start(self.state, self._zone)
+    def pending(self, now: Instant) -> Iterator[tuple[object, str]]:
+        """What is due and has no fact yet."""
+        account = self.account
+        if (due := account.overdue(now)) is not None:
+            yield ("start", self.name, due), f"a start of {self.name} was due at {due} and has no fact"
+        if account.deferred is not None and not account.active:
+            yield ("waits", self.name), f"a start of {self.name} waits for an instance, and none is active"
+        if account.standing == "DELETING":
+            yield ("deletion", self.name), f"{self.name} is not deleted, and active is {account.active}"
 
 
 class InstanceShadow:
@@ -129,6 +130,8 @@ class InstanceShadow:
         self.rules = rules
         self.facts = [first]
         self.state: InstanceState = begin(topology, first)
+        self.at_first = self.state
+        self.reset: ResetOrdered | None = None
         self.heard: dict[str, int | None] = {}
         self.initiated: set[int] = set()
         self.outstanding: dict[str, int] = {}
@@ -153,9 +156,16 @@ class InstanceShadow:
             if what in {"finished", "refused"}:
                 self.outstanding.pop(base, None)
         before = self.state
+        if before.prepared and not isinstance(fact, (*AHEAD_OF_START, InstanceStarted)):
+            raise Violation(f"{type(fact).__name__} of {before.instance_id}, which has not started")
         self.state = evolve(before, recorded)
         self.facts.append(recorded)
         match fact:
+            case InstanceStarted():
+                for lost in self.settings().lost_at_start(self.state, fact):
+                    raise Violation(f"{self.state.instance_id} has started and lost {lost}")
+            case ResetOrdered():
+                self.reset = fact
             case JobInitiated():
                 self._initiated(before, recorded, fact)
             case JobReset() | JobEnabled():
@@ -166,6 +176,10 @@ class InstanceShadow:
                     raise Violation(f"P2: a late start of {fact.job} undid what was known")
             case _:
                 return
+
+    def settings(self) -> Settings:
+        """What had been set on it before it started."""
+        return Settings(takewhile(lambda each: not isinstance(each.fact, InstanceStarted), self.facts))
 
     def _unit(self, fact: Any) -> int:
         unit = self.topology.unit_of(fact.job, fact.context)
@@ -206,6 +220,14 @@ class InstanceShadow:
             self._fired(facts)
         for problem in self.rules.disagreements(self.state):
             raise Violation(f"section 4: {problem}")
+        if self._should_have_ended():
+            raise Violation(f"{self.state.instance_id} is complete and was to end then")
+
+    def _should_have_ended(self) -> bool:
+        state = self.state
+        if state.ended or state.prepared or state.until_ended:
+            return False
+        return self.topology.plan.end_on_completion and state.context_status(0) is ContextStatus.COMPLETE
 
     def _decided_once(self, position: int, facts: Sequence[Recorded]) -> None:
         if position in self._decided:
@@ -282,6 +304,7 @@ class Checks:
     def __init__(self, world: Any) -> None:
         self._world = world
         self._zone = world.case.time_zone
+        self._undisturbed = not any(each.what in MISFORTUNES for each in world.case.operations)
         self._database = world.dashboard.database
         self._engine = SimulatedEngine(self._database)
         self._mapper = FactMapper()
@@ -290,6 +313,8 @@ class Checks:
         self.instances: dict[UUID, InstanceShadow] = {}
         self.locks: dict[UUID, LockShadow] = {}
         self.facts: Counter[str] = Counter()
+        self._called_off: set[UUID] = set()
+        """Prepared instances that somebody has ended."""
         self._answered: list[ProcessEvent] = []
         self._since: dict[object, int] = {}
         self._look = world.loop.chance("checks")
@@ -302,6 +327,12 @@ class Checks:
         active = [each for each in every if not each.state.ended]
         among = active if active and number % 8 else every
         return among[number // 8 % len(among)].state if among else None
+
+    def pick_prepared(self, number: int) -> InstanceState | None:
+        """One of those that exist ahead of their start, if there is any."""
+        ahead = [each.state for each in self.instances.values() if each.state.prepared]
+        ahead = [each for each in ahead if not each.ended]
+        return ahead[number % len(ahead)] if ahead else None
 
     def answered(self, events: Sequence[ProcessEvent]) -> None:
         """These were answered with a 2xx."""
@@ -324,6 +355,8 @@ class Checks:
             self._look_at_new_facts()
         except Violation as violation:
             self._world.fail(violation)
+        except Exception as error:  # noqa: BLE001  what is committed must be looked at: nobody else may catch it
+            self._world.fail(Violation(f"what was committed cannot be: {error}\n{traceback.format_exc()}"))
 
     def _look_at_new_facts(self) -> None:
         rows = self._database.connection.execute(
@@ -338,11 +371,16 @@ class Checks:
             recorded = self._mapper.decode(stream, position, topic, state)
             by_stream.setdefault(stream, []).append(recorded)
             self.facts[type(recorded.fact).__name__] += 1
-        for stream, facts in by_stream.items():
-            if isinstance(facts[0].fact, PlanPushed) or stream in self.plans:
-                plan = self.plans.setdefault(stream, PlanShadow(self._zone))
-                for recorded in facts:
-                    plan.apply(recorded, self._world.loop.now_us)
+        commit = self._commit(by_stream)
+        plans = {
+            stream: facts
+            for stream, facts in by_stream.items()
+            if isinstance(facts[0].fact, PlanPushed) or stream in self.plans
+        }
+        for stream, facts in plans.items():
+            plan = self.plans.setdefault(stream, PlanShadow(self._zone, undisturbed=self._undisturbed))
+            for recorded in facts:
+                plan.apply(recorded, commit)
         locks = {
             stream: facts
             for stream, facts in by_stream.items()
@@ -356,6 +394,112 @@ class Checks:
             self._instance_moved(stream, by_stream[stream], before, locks)
         for stream in moved:
             self._claims_are_true(stream, self.instances[stream])
+            self._nobody_is_told_early(stream, self.instances[stream])
+        self._begun_as_told(commit, by_stream)
+        for stream, facts in plans.items():
+            self._plan_moved(stream, facts)
+
+    def _commit(self, by_stream: dict[UUID, list[Recorded]]) -> Commit:
+        """What these facts say beside the logs of plans."""
+        every = [(stream, each.fact) for stream, facts in by_stream.items() for each in facts]
+        ended = {stream for stream, fact in every if isinstance(fact, InstanceEnded)}
+        for stream, fact in every:
+            shadow = self.instances.get(stream)
+            ahead = shadow is not None and shadow.state.prepared
+            if ahead and isinstance(fact, InstanceEnded) and fact.reason == "by hand":
+                self._called_off.add(stream)
+        return Commit(
+            now_us=self._world.loop.now_us,
+            started={stream: fact for stream, fact in every if isinstance(fact, InstanceStarted)},
+            ended=frozenset(ended),
+            called_off=frozenset(self._called_off),
+        )
+
+    def _begun_as_told(self, commit: Commit, by_stream: dict[UUID, list[Recorded]]) -> None:
+        """An instance begins, or exists ahead of its start, because the log of its plan says so."""
+        if unasked := commit.started.keys() - commit.begun:
+            raise Violation(f"P11: {unasked} started, and their plans know nothing of it")
+        for stream, facts in by_stream.items():
+            ahead = any(isinstance(each.fact, InstancePrepared | StartMoved) for each in facts)
+            if ahead and stream not in commit.told:
+                raise Violation(f"{stream} was prepared, and its plan knows nothing of it")
+
+    def _plan_moved(self, stream: UUID, facts: list[Recorded]) -> None:
+        plan = self.plans[stream]
+        plan.after_commit(frozenset(self._called_off))
+        self._compare_live_plan(plan)
+        for recorded in facts:
+            match recorded.fact:
+                case NextPrepared(instance_id=instance_id, replaces=UUID() as old, dropped=dropped):
+                    before, after = self.instances[old], self.instances[instance_id]
+                    told = before.settings().lost_on_the_way(
+                        before.state, before.at_first, after.state, dropped
+                    )
+                    for lost in told if after.state.prepared else ():
+                        raise Violation(f"{instance_id} takes the place of {old} and has lost {lost}")
+                case NextDropped(instance_id=instance_id, dropped=dropped):
+                    before = self.instances[instance_id]
+                    if before.state.end_reason == "by hand":
+                        continue
+                    for lost in before.settings().untold(before.state, before.at_first, dropped):
+                        raise Violation(f"{instance_id} was dropped, and nobody was told of {lost}")
+                case PlanDeletionBegun():
+                    self._all_are_to_end(plan)
+                case InstanceReset(instance_id=instance_id, previous=previous):
+                    self._begun_instead(instance_id, previous)
+                case _:
+                    continue
+        prepared = plan.account.prepared
+        if prepared is not None:
+            self._is_prepared(*prepared)
+
+    def _all_are_to_end(self, plan: PlanShadow) -> None:
+        """With the deletion of a plan its active instances have the order to end."""
+        rows = self._database.connection.execute("SELECT stream FROM inbox WHERE kind = ?", (ORDERED,))
+        ordered = {UUID(stream) for (stream,) in rows}
+        if forgotten := plan.account.active - ordered:
+            raise Violation(f"{plan.name} is to be deleted, and {forgotten} is not to end")
+
+    def _is_prepared(self, instance_id: UUID, version: int, due_at: Instant) -> None:
+        state = self.instances[instance_id].state
+        if instance_id in self._called_off:
+            return
+        if not state.prepared or state.ended or (state.plan_version, state.due_at) != (version, due_at):
+            raise Violation(
+                f"{instance_id} is {state.status} of version {state.plan_version} for {state.due_at}; "
+                f"its plan has prepared version {version} for {due_at}"
+            )
+
+    def _begun_instead(self, instance_id: UUID, previous: UUID) -> None:
+        """A reset: the fresh instance is what the old one was ended for."""
+        order = self.instances[previous].reset
+        if order is None or order.successor != instance_id:
+            raise Violation(f"{instance_id} began instead of {previous}, which was ended for {order}")
+        began = next(
+            each.fact for each in self.instances[instance_id].facts if isinstance(each.fact, InstanceStarted)
+        )
+        for name in (
+            "parameters",
+            "context_parameters",
+            "commands_held",
+            "due_at",
+            "business_date",
+            "dry_run",
+        ):
+            if getattr(began, name) != getattr(order, name):
+                raise Violation(f"{name} of {instance_id} is {getattr(began, name)}, and {order} was ordered")
+        if began.instead_of != previous:
+            raise Violation(f"{instance_id} does not say that it began instead of {previous}")
+
+    def _nobody_is_told_early(self, stream: UUID, shadow: InstanceShadow) -> None:
+        """No agent hears of an instance before its start, or ever if that never comes."""
+        if any(isinstance(each.fact, InstanceStarted) for each in shadow.facts):
+            return
+        rows = self._database.connection.execute(
+            "SELECT agent, kind FROM outbox WHERE stream = ?", (stream.hex,)
+        ).fetchall()
+        if rows:
+            raise Violation(f"{stream} has not started, and agents are told of it: {rows}")
 
     def _claims_are_true(self, stream: UUID, shadow: InstanceShadow) -> None:
         """P6: nobody holds a lock, or waits for one, whose own log does not say so; and the reverse."""
@@ -389,18 +533,20 @@ class Checks:
         shadow = self.instances.get(stream)
         if shadow is None:
             shadow = self.instances[stream] = self._known(facts[0])
-            shadow.began_us = self._world.loop.now_us
         elif self._look.random() < 0.25:
             self._compare_live(stream, shadow)
+        raised = shadow.state.raised
         for recorded in facts:
             match recorded.fact:
                 case InstanceStarted():
-                    self._begun(stream, shadow)
-                case InstanceEnded():
-                    shadow.plan.active.discard(stream)
-                    shadow.plan.ended_at_us = self._world.loop.now_us
+                    shadow.began_us = self._world.loop.now_us
+                case ResetOrdered():
+                    shadow.plan.account.reset_ordered(stream)
+                case InstanceEnded() if not shadow.state.prepared:
+                    shadow.plan.account.ended(stream, self._world.loop.now_us)
                 case GlobalEventRaised():
-                    self._raised(stream, shadow, recorded.fact)
+                    raised += 1
+                    self._raised(stream, shadow, recorded.fact, raised)
                 case _:
                     continue
         shadow.moved_at_us = self._world.loop.now_us
@@ -416,14 +562,16 @@ class Checks:
             about_locks = [each for each in lock_facts if each.cause == cause]
             parked = any(isinstance(each.fact, EventParked) for each in facts)
             if cause.position is not None and not parked and self._look.random() < 0.5:
-                command = command_of(self._entry(cause.position))
+                command, _ = command_of(self._entry(cause.position))
                 step = advance(state, command, at=facts[0].at, cause=cause, locks=locks)
                 if isinstance(step, Refused) or [*step.facts] != [*facts]:
                     raise Violation(f"section 9: entry {cause.position} decided again gives other facts")
                 if [*step.lock_facts] != about_locks:
                     raise Violation(f"section 9: entry {cause.position} decided again gives other locks")
             for recorded in about_locks:
-                locks = evolve_locks(locks, recorded)
+                # A plan begins several instances at once, whose facts are mixed: it decides nothing again.
+                if recorded.position == (0 if locks is None else locks.position) + 1:
+                    locks = evolve_locks(locks, recorded)
 
         return decide
 
@@ -443,16 +591,8 @@ class Checks:
         topology, rules = plan.versions[fact.plan_version]
         return InstanceShadow(plan, topology, rules, first)
 
-    def _begun(self, stream: UUID, shadow: InstanceShadow) -> None:
-        plan = shadow.plan
-        assert plan.state is not None
-        if plan.active and not plan.state.plan.concurrent:
-            raise Violation(f"plan {plan.state.plan.name} runs one at a time and {plan.active} is active")
-        plan.active.add(stream)
-
-    def _raised(self, source: UUID, shadow: InstanceShadow, fact: GlobalEventRaised) -> None:
+    def _raised(self, source: UUID, shadow: InstanceShadow, fact: GlobalEventRaised, number: int) -> None:
         """Section 7: every active instance of the group that contains the event has it in its inbox."""
-        number = sum(isinstance(each.fact, GlobalEventRaised) for each in shadow.facts) + 1
         event_id = f"{source}/raised/{number}".encode()
         rows = self._database.connection.execute(
             "SELECT stream, payload FROM inbox ORDER BY position DESC LIMIT 200"
@@ -476,6 +616,16 @@ class Checks:
             and digest(live) != digest(shadow.state)
         ):
             raise Violation(f"P5: the live state of {stream} is not the replayed one at {live.position}")
+
+    def _compare_live_plan(self, plan: PlanShadow) -> None:
+        """P5, of plans; what a plan's actor read last may be older, and is never another."""
+        dashboard = self._world.dashboard.program
+        ref = None if dashboard is None else dashboard._plans.get(plan.name)
+        actor = None if ref is None else ref._actor_weakref()
+        live = None if actor is None else actor._state
+        state = plan.state
+        if live is not None and state is not None and live.position == state.position and live != state:
+            raise Violation(f"P5: the live state of plan {plan.name} is not the replayed one")
 
     def _live_state(self, stream: UUID) -> InstanceState | None:
         dashboard = self._world.dashboard.program
@@ -507,15 +657,32 @@ class Checks:
             yield from self._pending_at(name, site)
         now = world.dashboard.clock() - SLACK_MS
         for plan in self.plans.values():
-            due = plan.next_start()
-            if due is not None and due <= now:
-                yield ("start", due), f"a start of {plan.state.plan.name} was due at {due} and has no fact"
+            yield from plan.pending(now)
+        yield from self._pending_of_sources()
+        if world.letterbox is not None:
+            for (number,) in self._engine.read("SELECT number FROM notifications WHERE state = 0"):
+                yield ("notification", number), f"notification {number} is not sent"
         for stream, shadow in self.instances.items():
             state = shadow.state
+            if state.prepared:
+                continue
+            if shadow.reset is not None and stream not in shadow.plan.account.resets:
+                yield ("reset", stream), f"{stream} was reset, and nothing has begun instead"
             for initiation_id in shadow.outstanding:
                 yield initiation_id, f"the end of initiation {initiation_id} is not known"
             if not state.ended and state.ends_at is not None and state.ends_at <= now:
                 yield ("end", stream), f"the window of {stream} closed at {state.ends_at}, and it is active"
+
+    def _pending_of_sources(self) -> Iterator[tuple[object, str]]:
+        """What the files say is known to the instances that are active."""
+        sources = self._world.sources
+        if sources is None:
+            return
+        for plan in self.plans.values():
+            said = sources.said(plan.name)
+            for stream in plan.account.active:
+                if said is not None and self.instances[stream].state.source_parameters != said:
+                    yield ("source", stream), f"{stream} does not know what its plan's source says: {said}"
 
     def _pending_at(self, name: str, site: Any) -> Iterator[tuple[object, str]]:
         agent = site.program
@@ -533,6 +700,8 @@ class Checks:
 
     def at_rest(self) -> None:
         """Everything once more, and what can be told only in the end."""
+        for plan in self.plans.values():
+            self._compare_live_plan(plan)
         for stream, shadow in self.instances.items():
             self._compare_live(stream, shadow)
             live = self._live_state(stream)
@@ -547,7 +716,10 @@ class Checks:
         self._answered_accounted_for()
         self._ran_once()
         self._agents_know_what_is_active()
+        self._agents_have_the_jobs()
         self._lists_are_true()
+        if self._world.letterbox is not None:
+            Told(self._world, self.instances, self._engine).check()
         if all(operation.what != "clock jump" for operation in self._world.case.operations):
             Arrivals(self._world, self.instances, self._inbox_events()).check()
 
@@ -556,14 +728,28 @@ class Checks:
         caused: set[int] = set()
         for shadow in self.instances.values():
             caused.update(each.cause.position for each in shadow.facts if each.cause.position is not None)
-        for position, state, stream in self._engine.read("SELECT position, state, stream FROM inbox"):
+        rows = self._engine.read("SELECT position, state, stream, kind FROM inbox")
+        for position, state, stream, kind in rows:
             if state == EntryState.WAITING:
                 continue
-            if UUID(stream) not in self.instances:
+            if kind == ORDERED and state == EntryState.HANDLED:
+                self._given_order_obeyed(position, self.instances[UUID(stream)])
+            elif kind == RESET and state == EntryState.HANDLED:
+                previous = fresh_start(self._entry(position)).previous
+                if previous not in self.plans[UUID(stream)].account.resets:
+                    raise Violation(f"P9: entry {position} asked for a reset and was handled without a fact")
+            elif UUID(stream) not in self.instances:
                 if state == EntryState.HANDLED:
                     raise Violation(f"P9: entry {position} for no instance was handled without a trace")
             elif position not in caused:
                 raise Violation(f"P9: inbox entry {position} was handled without a fact")
+
+    def _given_order_obeyed(self, position: int, shadow: InstanceShadow) -> None:
+        """Facts that follow from an order of its plan name the author of the order, not the entry."""
+        cause = given_order(self._entry(position)).cause
+        named = (msgspec.structs.replace(each.cause, begins=None) for each in shadow.facts)
+        if cause not in named:
+            raise Violation(f"P9: the order of entry {position} was handled without a fact")
 
     def _answered_accounted_for(self) -> None:
         """P1: what was answered 2xx is in the inbox."""
@@ -640,10 +826,23 @@ class Checks:
             wanted = {
                 str(stream)
                 for stream, shadow in self.instances.items()
-                if not shadow.state.ended and name in shadow.state.agents
+                if not (shadow.state.ended or shadow.state.prepared) and name in shadow.state.agents
             }
             if known != wanted:
                 raise Violation(f"{name} is armed for {known - wanted} too many, {wanted - known} too few")
+
+    def _agents_have_the_jobs(self) -> None:
+        """Each agent has the jobs of the plans that name it; those of others it has dropped."""
+        for name, site in self._world.agents.items():
+            held = site.program._provision.plans()
+            for plan in self.plans.values():
+                if plan.name in held and plan.account.standing == "DELETED":
+                    raise Violation(f"{name} has jobs of {plan.name}, which is deleted")
+                if plan.account.version != plan.account.told_version:
+                    continue
+                named = name in plan.account.plan.agents()
+                if named != (plan.name in held) and plan.account.standing != "DELETED":
+                    raise Violation(f"{name} has jobs of {sorted(held)}, and {plan.name} names it: {named}")
 
     def _lists_are_true(self) -> None:
         """The list of instances says what the logs say."""

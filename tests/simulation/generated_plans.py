@@ -4,6 +4,7 @@ import random
 from itertools import count
 
 import msgspec
+from jobledger.domain.instants import Instant
 from jobledger.domain.plan import (
     CommandJob,
     Context,
@@ -35,20 +36,58 @@ ZONES = ("UTC", "Europe/Zurich", "America/New_York", "Australia/Lord_Howe")
 _ATTEMPTS = 50
 
 
-def random_plan(chance: random.Random, name: str, agents: tuple[str, ...], *, large: bool = False) -> JobPlan:
-    """A plan that is valid."""
+def random_plan(
+    chance: random.Random,
+    name: str,
+    agents: tuple[str, ...],
+    *,
+    large: bool = False,
+    interval_multiple: float = 1.0,
+    begin_ms: Instant = 0,
+) -> JobPlan:
+    """A plan that is valid; blackouts of one night are around ``begin_ms``."""
     for _ in range(_ATTEMPTS):
-        plan = _Draft(chance, name, agents, large=large).plan()
-        if not any(problem.severity == "error" for problem in validate(plan)):
+        plan = _Draft(chance, name, agents, large=large, begin_ms=begin_ms).plan()
+        if is_valid(plan, interval_multiple):
             return plan
     raise AssertionError("no valid plan was drawn; the generator does not know the rules any more")
 
 
+def another_version(chance: random.Random, plan: JobPlan, draft: JobPlan, multiple: float) -> JobPlan:
+    """The plan with some of what another has, as people change plans: little by little."""
+    changed = plan
+    for name in chance.sample(_CHANGED, chance.choice([1, 1, 2])):
+        changed = msgspec.structs.replace(changed, **{name: getattr(draft, name)})
+    jobs = sorted({each.identifier for context in plan.root.walk() for each in context.jobs})
+    if len(jobs) > 1 and chance.random() < 0.4:
+        changed = without_job(changed, chance.choice(jobs))
+    return changed if is_valid(changed, multiple) else draft
+
+
+_CHANGED = (
+    "window",
+    "concurrent",
+    "end_on_completion",
+    "disabled",
+    "schedules_disabled",
+    "environment_group",
+)
+
+
+def is_valid(plan: JobPlan, interval_multiple: float) -> bool:
+    """Whether a dashboard takes it."""
+    problems = validate(plan, start_interval_multiple=interval_multiple)
+    return not any(problem.severity == "error" for problem in problems)
+
+
 class _Draft:
-    def __init__(self, chance: random.Random, name: str, agents: tuple[str, ...], *, large: bool) -> None:
+    def __init__(
+        self, chance: random.Random, name: str, agents: tuple[str, ...], *, large: bool, begin_ms: Instant
+    ) -> None:
         self.chance = chance
         self.name = name
         self.agents = agents
+        self.begin_ms = begin_ms
         self.most_jobs = 40 if large else 9
         self.most_contexts = 8 if large else 4
         self.contexts = count()
@@ -72,9 +111,10 @@ class _Draft:
             window=window,
             environment_group=chance.choice(GROUPS),
             concurrent=overlaps or chance.random() < 0.3,
-            end_on_completion=chance.random() < 0.3,
+            end_on_completion=chance.random() < 0.5,
             disabled=chance.random() < 0.03,
             schedules_disabled=chance.random() < 0.05,
+            delay_agent_synchronisation=chance.random() < 0.15,
         )
 
     # --- jobs -----------------------------------------------------------------------------------------------
@@ -141,6 +181,7 @@ class _Draft:
             filenames=(chance.choice([".*", "a.*"]),),
             move_directory=chance.choice([None, f"/done/{name}"]),
             min_file_age_seconds=chance.choice([0, 0, 5]),
+            sla_cron=chance.choice([None, None, "0 * * * * ?"]),
             directory_depth=chance.choice([1, 2]),
         )
 
@@ -230,14 +271,19 @@ class _Draft:
             return StartWindow(), False
         interval = chance.choice([(20, "0/20 * * * * ?"), (60, "0 * * * * ?"), (300, "0 0/5 * * * ?")])
         seconds, cron = interval
-        lives_s = chance.choice([seconds // 2, seconds - 1, seconds * 2, seconds * 10])
+        lives_s = chance.choice([seconds // 2, seconds - 1, seconds * 2, seconds * 3, seconds * 10])
         window = StartWindow(
-            cron=chance.choice([cron, cron, cron, None]),
+            cron=chance.choice([cron, cron, cron, cron, None]),
             zone=chance.choice([None, *ZONES]),
             time_to_live_ms=lives_s * 1000,
-            blackout_expressions=chance.choice([(), (), (), ("0 * * * * ?",)]),
+            blackout_expressions=chance.choice([(), (), (), (), ("0 * * * * ?",), ("30-59 * * * * ?",)]),
+            blackout_ranges=chance.choice([(), (), (), self._dark_for_a_while()]),
         )
-        return window, lives_s >= seconds
+        return window, lives_s >= seconds and chance.random() < 0.5
+
+    def _dark_for_a_while(self) -> tuple[tuple[Instant, Instant], ...]:
+        begin = self.begin_ms + self.chance.randrange(180_000)
+        return ((begin, begin + self.chance.choice([1, 30_000, 120_000])),)
 
 
 def without_job(plan: JobPlan, identifier: JobIdentifier) -> JobPlan:

@@ -4,9 +4,10 @@ Each is one that somebody could make: a line left out, an order of two writes tu
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest import mock
+from uuid import uuid5
 
 import msgspec
 from immutables import Map
@@ -14,11 +15,30 @@ from jobledger.actors.agent import instance_store, outbound, provision_store, re
 from jobledger.actors.agent.intake import Intake
 from jobledger.actors.agent.job_queue import JobQueueActor
 from jobledger.actors.agent.job_queues import JobQueues
-from jobledger.actors.dashboard import active_instances, dashboard, gateway, instance_actor, plan_actor
-from jobledger.domain import decision, hearing, lock_group, topology
-from jobledger.domain.facts import StartSkipped
+from jobledger.actors.dashboard import (
+    active_instances,
+    dashboard,
+    gateway,
+    instance_actor,
+    plan_actor,
+    plan_states,
+)
+from jobledger.actors.notifications import courier
+from jobledger.domain import (
+    decide,
+    decision,
+    hearing,
+    instance,
+    lock_group,
+    plan_decision,
+    starts,
+    topology,
+)
+from jobledger.domain.facts import InstancePrepared, InstanceStarted, ResetOrdered, StartSkipped
+from jobledger.domain.plan_log import PlanStanding
 from jobledger.storage import group_commit
 from jobledger.storage.ledger import Ledger
+from jobledger.storage.notifications import Notifications, NotificationState, Outcome
 from jobledger.storage.records import Change
 from jobledger.storage.segment_errors import SegmentLogError
 
@@ -232,13 +252,17 @@ def _raises_for_one() -> Iterator[None]:
 
 @_mutant("starts that do not happen leave no fact")
 def _skips_in_silence() -> Iterator[None]:
-    def make(due_starts: Any) -> Any:
-        def silent(*args: Any, **more: Any) -> Any:
-            return (fact for fact in due_starts(*args, **more) if not isinstance(fact, StartSkipped))
+    def make(next_fact: Any) -> Any:
+        def silent(state: Any, around: Any) -> Any:
+            while isinstance(fact := next_fact(state, around), StartSkipped):
+                state = msgspec.structs.replace(
+                    state, accounted_through=max(state.accounted_through, fact.through), deferred=None
+                )
+            return fact
 
         return silent
 
-    with _replaced(plan_actor, "due_starts", make):
+    with _replaced(plan_decision, "next_start_fact", make):
         yield
 
 
@@ -258,6 +282,197 @@ def _parks_nothing() -> Iterator[None]:
         return unparked
 
     with _replaced(instance_actor.PlanInstanceActor, "_process", make):
+        yield
+
+
+# --- the life of plans and instances ------------------------------------------------------------------------
+
+
+def _decided_as(standing: PlanStanding) -> Any:
+    """Within, starts of such a plan are decided as if it were enabled."""
+
+    def make(next_fact: Any) -> Any:
+        def decide(state: Any, *around: Any) -> Any:
+            if state.standing is standing:
+                state = msgspec.structs.replace(state, standing=PlanStanding.ENABLED)
+            return next_fact(state, *around)
+
+        return decide
+
+    stack = ExitStack()
+    stack.enter_context(_replaced(plan_decision, "next_start_fact", make))
+    stack.enter_context(_replaced(plan_actor, "next_look", make))
+    return stack
+
+
+@_mutant("a plan that is deleted starts instances")
+def _starts_deleted_plans() -> Iterator[None]:
+    with _decided_as(PlanStanding.DELETED):
+        yield
+
+
+@_mutant("a plan that is disabled starts instances")
+def _starts_disabled_plans() -> Iterator[None]:
+    with _decided_as(PlanStanding.DISABLED):
+        yield
+
+
+@_mutant("a deletion does not end what is active")
+def _deletes_around() -> Iterator[None]:
+    with mock.patch.object(plan_actor, "end_all", return_value=[]):
+        yield
+
+
+@_mutant("agents keep the jobs of a plan that is deleted")
+def _keeps_jobs() -> Iterator[None]:
+    def make(told: Any) -> Any:
+        return lambda facts: tuple(each for each in told(facts) if each[3] != "withdraw")
+
+    with _replaced(plan_actor, "deliveries", make):
+        yield
+
+
+@_mutant("a reset begins two instances")
+def _begins_twice() -> Iterator[None]:
+    def make(fresh_starts: Any) -> Any:
+        def twice(plan: str, facts: Any) -> Any:
+            another = [
+                msgspec.structs.replace(
+                    each,
+                    fact=msgspec.structs.replace(each.fact, successor=uuid5(each.originator_id, "again")),
+                )
+                for each in facts
+                if isinstance(each.fact, ResetOrdered)
+            ]
+            return [*fresh_starts(plan, facts), *fresh_starts(plan, another)]
+
+        return twice
+
+    with _replaced(instance_actor, "fresh_starts", make):
+        yield
+
+
+@_mutant("an instance that is reset ends, and nothing begins instead")
+def _begins_nothing() -> Iterator[None]:
+    with mock.patch.object(instance_actor, "fresh_starts", return_value=[]):
+        yield
+
+
+@_mutant("a start that waits is forgotten when the instance before it ends")
+def _forgets_who_waits() -> Iterator[None]:
+    def forget(self: Any, instance_id: Any, _plan: str) -> None:
+        self._forget_instance(instance_id)
+
+    with mock.patch.object(dashboard.Dashboard, "_instance_ended", forget):
+        yield
+
+
+@_mutant("what was set on a prepared instance is lost when another version comes")
+def _carries_nothing_over() -> Iterator[None]:
+    with mock.patch.object(plan_decision, "carried_over", lambda _old, fresh, **_rest: (fresh, ())):
+        yield
+
+
+@_mutant("a prepared instance begins as if nothing had been set on it")
+def _begins_untouched() -> Iterator[None]:
+    def make(with_life: Any) -> Any:
+        def untouched(state: Any, fact: Any, at: int) -> Any:
+            state = with_life(state, fact, at)
+            if isinstance(fact, InstanceStarted):
+                return msgspec.structs.replace(state, parameters={}, context_parameters=Map())
+            return state
+
+        return untouched
+
+    with _replaced(instance, "_with_life", make):
+        yield
+
+
+@_mutant("a prepared instance takes events")
+def _hears_early() -> Iterator[None]:
+    def make(hear: Any) -> Any:
+        def early(decision: Any, event: Any) -> None:
+            decision.state = msgspec.structs.replace(decision.state, prepared=False)
+            hear(decision, event)
+
+        return early
+
+    with _replaced(decide, "hear", make):
+        yield
+
+
+@_mutant("agents are told of an instance when it is prepared")
+def _publishes_early() -> Iterator[None]:
+    def make(told: Any) -> Any:
+        def early(facts: Any) -> Any:
+            ahead = tuple(
+                (agent, each.originator_id, each.position, "publish")
+                for each in facts
+                if isinstance(each.fact, InstancePrepared)
+                for agent in each.fact.agents
+            )
+            return (*told(facts), *ahead)
+
+        return early
+
+    with _replaced(plan_actor, "deliveries", make):
+        yield
+
+
+@_mutant("a start that was called off happens all the same")
+def _starts_what_is_called_off() -> Iterator[None]:
+    with mock.patch.object(starts, "_is_cancelled", return_value=False):
+        yield
+
+
+@_mutant("a late start falls into a blackout")
+def _starts_in_the_dark() -> Iterator[None]:
+    with mock.patch.object(starts, "ON_TIME_MS", 10**12):
+        yield
+
+
+@_mutant("a snapshot of a plan forgets what is prepared")
+def _forgets_what_is_prepared() -> Iterator[None]:
+    def make(freeze: Any) -> Any:
+        return lambda state: freeze(msgspec.structs.replace(state, prepared=None))
+
+    with _replaced(plan_states, "freeze_plan", make):
+        yield
+
+
+@_mutant("instances do not hear what their plan's parameter source says")
+def _tells_no_news() -> Iterator[None]:
+    with mock.patch.object(plan_actor, "source_news", return_value=[]):
+        yield
+
+
+# --- notifications ------------------------------------------------------------------------------------------
+
+
+@_mutant("what is to be told is not kept with the position in the log")
+def _keeps_position_first() -> Iterator[None]:
+    def make(add: Any) -> Any:
+        def in_two(self: Any, found: Any, through: int, at: int) -> None:
+            add(self, [], through, at)
+            add(self, found, through, at)
+
+        return in_two
+
+    with _replaced(Notifications, "add", make):
+        yield
+
+
+@_mutant("a notification counts as sent before it is")
+def _settles_before_sending() -> Iterator[None]:
+    def make(send: Any) -> Any:
+        def early(self: Any, row: Any) -> None:
+            sent = Outcome(state=NotificationState.SENT, at=self._clock())
+            self._notifications.settle(row, sent)
+            send(self, row)
+
+        return early
+
+    with _replaced(courier.CourierActor, "_send", make):
         yield
 
 

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from cases import SECOND, Case, Operation
-from generated_plans import without_job
+from generated_plans import is_valid, without_job
 from jobledger.domain.plan import JobPlan
-from jobledger.domain.validation import validate
 from trials import Trial, try_case
 from virtual_network import Weather
 
@@ -81,6 +80,8 @@ class _Shrinking:
                 for name in Weather.__struct_fields__
             ),
             msgspec.structs.replace(case, wire=False),
+            msgspec.structs.replace(case, sources=False),
+            msgspec.structs.replace(case, notifications=False),
             msgspec.structs.replace(case, max_jobs=None),
             msgspec.structs.replace(case, time_zone="UTC"),
             msgspec.structs.replace(case, lasts_ms=self._last_ms() + SECOND),
@@ -123,5 +124,5 @@ class _Shrinking:
         }
         for identifier in sorted(identifiers):
             smaller = without_job(self.case.plans[number], identifier)
-            if not any(problem.severity == "error" for problem in validate(smaller)):
+            if is_valid(smaller, self.case.interval_multiple):
                 yield smaller

@@ -17,9 +17,11 @@ from jobledger.storage.segment_errors import LogCorrupted, SegmentLogError
 from simulated_database import SimulatedDatabase, SimulatedEngine, open_ledger
 from simulated_disk import SimulatedDisk
 from virtual_actors import VirtualPool, VirtualTimers
+from virtual_channel import Letterbox
 from virtual_launcher import CommandHost, VirtualLauncher
 from virtual_network import Network, Station
 from virtual_places import Places, VirtualNotices
+from virtual_sources import INDEX, SourceFiles
 from virtual_time import Loop, Process, pause
 from ways import DashboardOverNetwork, TransportOverNetwork
 
@@ -137,17 +139,39 @@ class _DashboardHost(DashboardHost):
         self._site.timers = VirtualTimers(self._process, clock)
         return self._site.timers
 
+    def notices(self, on_change: Callable[[], None]) -> VirtualNotices:
+        sources = self._site.sources
+        places = Places() if sources is None else sources.places
+        return VirtualNotices(places, self._process, on_change)
+
 
 class DashboardSite(Site):
     """The dashboard's host, with its database."""
 
-    def __init__(self, loop: Loop, network: Network, *, wire: bool, time_zone: str) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        network: Network,
+        *,
+        wire: bool,
+        time_zone: str,
+        interval_multiple: float,
+        sources: SourceFiles | None,
+        letterbox: Letterbox | None,
+    ) -> None:
         super().__init__(loop, "dashboard")
         self.database = SimulatedDatabase()
         self.agents: dict[str, Station] = {}
+        self.sources = sources
+        self.letterbox = letterbox
         self._network = network
         self._wire = wire
-        self._config = DashboardConfig(data_dir=Path("/dashboard"), time_zone=time_zone)
+        self._config = DashboardConfig(
+            data_dir=Path("/dashboard"),
+            time_zone=time_zone,
+            start_interval_multiple=interval_multiple,
+            parameters_file=None if sources is None else INDEX,
+        )
 
     def _begin(self, process: Process) -> None:
         try:
@@ -156,6 +180,7 @@ class DashboardSite(Site):
                 open_transport=self._transport,
                 clock=self.clock,
                 host=_DashboardHost(self, process),
+                notifying=None if self.letterbox is None else self.letterbox.notifying(),
             )
             self.program = dashboard
             dashboard.start()

@@ -17,13 +17,16 @@ from uuid import UUID
 
 import pykka
 from jobledger.actors.agent import backoff, intake, outbound
-from jobledger.actors.dashboard import dashboard, gateway, lock_groups, plan_actor
+from jobledger.actors.dashboard import dashboard, gateway, lock_groups, plan_actor, turns
+from jobledger.actors.notifications import courier, follower
 from jobledger.actors.pool import ActorPool, PooledActor
 from jobledger.actors.timers import Clock, Timers
 from jobledger.domain.instants import Instant
 from jobledger.storage.segment_log import SegmentLog
 from virtual_time import Process, Signal, current_process, pause
 
+_SNAPSHOT_AFTER = 8
+"""Facts between snapshots of a plan: worlds are short, and restarts are to begin with one."""
 CLOCK_LOOK_US = 1_000_000
 """How long a jump of the clock goes unnoticed at most, as with the real timers."""
 
@@ -235,13 +238,23 @@ class VirtualLock:
         self._waiting: deque[Signal] = deque()
 
     def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_error: object) -> None:
+        self.release()
+
+    def acquire(self, timeout: float | None = None) -> bool:
+        """Whether it was had in time."""
         if self._taken:
             mine = Signal()
             self._waiting.append(mine)
-            mine.wait()
+            if not mine.wait(None if timeout is None else round(timeout * 1e6)) and not mine.is_set:
+                self._waiting.remove(mine)
+                return False
         self._taken = True
+        return True
 
-    def __exit__(self, *_error: object) -> None:
+    def release(self) -> None:
         if self._waiting:
             self._waiting.popleft().set()
         else:
@@ -307,10 +320,14 @@ def virtual_actors(chance: random.Random) -> Iterator[None]:
         (outbound, "threading", SimpleNamespace(Event=VirtualEvent)),
         (intake, "Future", ConcurrentFuture),
         (lock_groups, "threading", SimpleNamespace(Lock=VirtualLock)),
+        (turns, "threading", SimpleNamespace(Lock=VirtualLock)),
         (backoff, "random", chance),
+        (courier, "random", chance),
+        (follower, "random", chance),
         (gateway, "random", chance),
         (dashboard, "uuid4", uuid4),
         (plan_actor, "uuid4", uuid4),
+        (plan_actor, "SNAPSHOT_AFTER", _SNAPSHOT_AFTER),
     ]
     with ExitStack() as stack:
         for target, name, value in replaced:

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -46,7 +46,9 @@ from simulated_database import Fate
 from simulated_disk import Crashed
 from sites import AgentSite, DashboardSite
 from virtual_actors import virtual_actors
+from virtual_channel import Letterbox
 from virtual_network import Network, NetworkFailed, Weather
+from virtual_sources import SourceFiles, virtual_sources
 from virtual_time import Loop, Process, pause
 from ways import Busy, Refused, asked_of_dashboard
 
@@ -93,7 +95,17 @@ class World:
         self.case = case
         self.loop = Loop(case.seed, case.start_ms)
         self.network = Network(self.loop, case.weather)
-        self.dashboard = DashboardSite(self.loop, self.network, wire=case.wire, time_zone=case.time_zone)
+        self.sources = SourceFiles(self.loop, {plan.name for plan in case.plans}) if case.sources else None
+        self.letterbox = Letterbox(self.loop, self.network) if case.notifications else None
+        self.dashboard = DashboardSite(
+            self.loop,
+            self.network,
+            wire=case.wire,
+            time_zone=case.time_zone,
+            interval_multiple=case.interval_multiple,
+            sources=self.sources,
+            letterbox=self.letterbox,
+        )
         self.agents = {
             name: AgentSite(
                 self.loop,
@@ -216,13 +228,33 @@ class World:
             number, lambda dashboard: dashboard.push_plan(pushed, {}, self._origin(number)), attempts=12
         )
 
-    def _start(self, number: int, plan: str, until_ended: bool, dry: bool) -> None:
+    def _enable(self, number: int, plan: str) -> None:
+        self._ask(number, lambda dashboard: dashboard.enable_plan(plan, self._origin(number)))
+
+    def _disable(self, number: int, plan: str) -> None:
+        self._ask(number, lambda dashboard: dashboard.disable_plan(plan, self._origin(number)))
+
+    def _delete(self, number: int, plan: str) -> None:
+        self._ask(number, lambda dashboard: dashboard.delete_plan(plan, self._origin(number)))
+
+    def _source_says(self, number: int, plan: str, readable: bool) -> None:
+        if self.sources is not None:
+            self.sources.write(plan, {"DATE": str(number), "MORE": "values"} if readable else None)
+
+    def _refresh_parameters(self, number: int) -> None:
+        self._ask(number, lambda dashboard: dashboard.refresh_parameters(self._origin(number)))
+
+    def _start(
+        self, number: int, plan: str, until_ended: bool, dry: bool, held: bool = False, given: bool = False
+    ) -> None:
         self._ask(
             number,
             lambda dashboard: dashboard.start_instance(
                 plan,
                 self._origin(number),
+                parameters={"DATE": "given"} if given else None,
                 run_until_ended=until_ended,
+                hold_commands=held,
                 dry_run=DryRun(min_ms=10, max_ms=2_000, error_percentage=10.0) if dry else None,
                 key=f"start {number}",
             ),
@@ -275,6 +307,51 @@ class World:
             return SetParameters(parameters={"DATE": str(number)}, context=name)
 
         self._order(number, instance, make)
+
+    def _reset(self, number: int, instance: int, same: bool, held: bool) -> None:
+        """End an instance and begin a fresh one instead."""
+        state = self.checks.pick_instance(instance)
+        if state is None:
+            return
+        self._ask(
+            number,
+            lambda dashboard: dashboard.reset_instance(
+                state.instance_id,
+                self._origin(number),
+                parameters={"BY": str(number)} if number % 2 else None,
+                same_parameters=same,
+                hold_commands=held,
+            ),
+        )
+
+    def _order_ahead(self, number: int, instance: int, unit: int, order: str) -> None:
+        """Something is ordered about an instance that has not started."""
+        state = self.checks.pick_prepared(instance)
+        if state is None:
+            return
+        command = self._command_ahead(state, unit, order)
+        if command is not None:
+            self._ask(
+                number,
+                lambda dashboard: dashboard.command(state.instance_id, command, self._origin(number)),
+            )
+
+    def _command_ahead(self, state: Any, unit: int, order: str) -> Command | None:
+        contexts, units = state.topology.contexts, state.topology.units
+        name = contexts[unit % len(contexts)].name
+        match order:
+            case "end":
+                return EndInstance()
+            case "parameters":
+                return SetParameters(parameters={"DATE": f"ahead {unit}"}, context=name if unit % 2 else None)
+            case "disable schedules" | "enable schedules" | "run until ended":
+                return INSTANCE_COMMANDS[order]()  # type: ignore[no-any-return]
+            case "hold context" | "release context" | "skip context" | "enable context":
+                return CONTEXT_COMMANDS[order.split(maxsplit=1)[0]](context=name)  # type: ignore[no-any-return]
+        if not units:
+            return None
+        found = units[unit % len(units)]
+        return job_command(order, found.identifier, found.contexts[unit % len(found.contexts)], flag=False)
 
     def _reset_lock(self, number: int, lock: str, group: str | None) -> None:
         self._ask(number, lambda dashboard: dashboard.reset_lock(group, lock, self._origin(number)))
@@ -473,7 +550,15 @@ class World:
 
 
 Complain = Callable[[str], None]
-EXPECTED_ERRORS = frozenset({"commit failed", "event parked", "agent refused", "initiation refused"})
+EXPECTED_ERRORS = frozenset(
+    {
+        "commit failed",
+        "event parked",
+        "agent refused",
+        "initiation refused",
+        "parameter source not read, the last values stay",
+    }
+)
 """What is logged as an error because the case asks for it."""
 
 
@@ -524,7 +609,11 @@ def _listening(complain: Complain) -> Iterator[None]:
 def live_through(case: Case) -> World:
     """Simulate a case from beginning to end; raises ``Violation``, with ``world`` set on it."""
     world = World(case)
-    with _listening(world.complain), virtual_actors(world.loop.chance("chance of the programs")):
+    with ExitStack() as around:
+        around.enter_context(_listening(world.complain))
+        around.enter_context(virtual_actors(world.loop.chance("chance of the programs")))
+        if world.sources is not None:
+            around.enter_context(virtual_sources(world.loop, world.sources))
         try:
             world.run()
         except Violation as violation:

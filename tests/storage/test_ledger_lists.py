@@ -1,10 +1,15 @@
 """The lists of plans, instances and agents, and that they follow from the log."""
 
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from jobledger.domain.plan_log import plan_stream
+from jobledger.domain.plan_log import evolve_plan, plan_stream
 from jobledger.storage.ledger import Ledger
+from jobledger.storage.read_models import summary_of_plan
 from jobledger.storage.records import AgentRow, Append, Change, InstanceSummary
 from ledger_samples import LedgerBench, append, pushed, recorded, started, summary
 
@@ -12,7 +17,12 @@ from ledger_samples import LedgerBench, append, pushed, recorded, started, summa
 def _push(ledger: Ledger, name: str, version: int, **plan: object) -> None:
     stream = plan_stream(name)
     fact = recorded(stream, version, pushed(name, version, **plan))  # type: ignore[arg-type]
-    ledger.save(Change(appends=(Append(stream=stream, expected=version - 1, facts=(fact,)),)))
+    ledger.save(
+        Change(
+            appends=(Append(stream=stream, expected=version - 1, facts=(fact,)),),
+            plans=(summary_of_plan(evolve_plan(None, fact)),),
+        )
+    )
 
 
 def _start(ledger: Ledger, instance_id: UUID, **changes: object) -> None:
@@ -77,6 +87,34 @@ def test_instances_are_listed_newest_first_and_filtered(ledger: Ledger) -> None:
     assert ids(status="ERROR") == [second]
     assert ids(plan="other", status="ERROR", active=True) == [second]
     assert ids(plan="none") == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "index"),
+    [
+        ({"plan": "eod", "active": True}, "instances_active_of_plan"),
+        ({"active": True}, "instances_active"),
+        ({"status": "PREPARED"}, "instances_active"),
+        ({"plan": "eod"}, "instances_of_plan"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_active_is_found_without_reading_all_that_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, filters: dict[str, Any], index: str
+) -> None:
+    with closing(Ledger.open(None, tmp_path)) as ledger:
+        asked: list[tuple[str, Sequence[object]]] = []
+        read = ledger.reader.rows_of
+
+        def note(statement: str, parameters: Sequence[object]) -> list[Any]:
+            asked.append((statement, parameters))
+            return read(statement, parameters)
+
+        monkeypatch.setattr(ledger.reader, "rows_of", note)
+        ledger.instances(**filters)
+        ((statement, parameters),) = asked
+        (plan,) = read(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        assert plan[-1].split()[:5][-1] == index, plan[-1]
 
 
 def test_pages_follow_each_other_without_gap_or_repeat_while_instances_are_added(ledger: Ledger) -> None:

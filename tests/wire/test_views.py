@@ -226,5 +226,5 @@ def test_lists_of_statuses_name_the_plan_and_the_instance() -> None:
     (plan,) = job_statuses([fresh], "WAITING")["jobPlans"]  # type: ignore[misc]
     assert len(plan["jobDetails"]) == 2
     assert {**plan, "jobDetails": []} == {**same, "instanceStatus": "WAITING", "jobDetails": []}
-    (late,) = overrunning([fresh])
+    (late,) = overrunning([(fresh, AT + 5)])
     assert late["projectedEndTime"] == AT + 5

@@ -1,0 +1,193 @@
+"""What the start of a dashboard costs: ten thousand active instances of a thousand plans.
+
+    python benchmarks/restart.py [--json]
+
+Each plan has a clock, an instance that is prepared for its next start and ten that are active. The
+dashboard is opened on that: until it takes requests, until each plan has looked at its clock, and until the
+agents have heard again of all that is active. Then the same with starts that came due meanwhile, one of
+each plan. What a plan takes is set beside what it takes when there are a tenth as many; and what is written
+beside what the disk can do.
+"""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobledger.actors.dashboard.dashboard import Dashboard, DashboardConfig
+from jobledger.actors.dashboard.origin import Origin
+from jobledger.domain.instants import Instant, parse_rfc3339
+from jobledger.domain.messages import Initiation
+from jobledger.domain.plan import CommandJob, Context, JobPlan, ListedJob, StartWindow
+from report import fdatasync_per_second, show
+
+PLANS = 1_000
+FEWER = 100
+INSTANCES_OF_A_PLAN = 10
+JOBS = 10
+HOUR = 3_600_000
+NOON: Instant = parse_rfc3339("2026-01-05T12:00:00Z")
+MIDNIGHT = NOON + 12 * HOUR
+WHO = Origin(by="benchmark")
+
+
+class Agent:
+    """Takes everything, and counts what it is told to know."""
+
+    def __init__(self) -> None:
+        self.published = 0
+
+    def provision(self, jobs: object) -> None:
+        """Take it."""
+
+    def withdraw(self, plan: str) -> None:
+        """Take it."""
+
+    def publish(self, *_given: object) -> None:
+        """Take it, and count."""
+        self.published += 1
+
+    def remove(self, instance_id: str) -> None:
+        """Take it."""
+
+    def initiate(self, initiations: Sequence[Initiation]) -> list[str | None]:
+        """Take them all."""
+        return [None] * len(initiations)
+
+    def kill(self, *_given: object, **_how: object) -> None:
+        """Take it."""
+
+    def output(self, *_given: object) -> bytes:
+        """It has none."""
+        return b""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@dataclass
+class Seconds:
+    """Of one start, each from its beginning."""
+
+    ready: float
+    looked: float
+    told: float
+
+
+def nightly(number: int) -> JobPlan:
+    """A plan whose instances start at midnight."""
+    names = [f"job-{n}" for n in range(JOBS)]
+    return JobPlan(
+        root=Context(name=f"plan-{number}", jobs=tuple(ListedJob("host", name) for name in names)),
+        jobs=tuple(CommandJob(agent="host", name=name, command_line="true") for name in names),
+        window=StartWindow(cron="0 0 0 * * ?", zone="UTC", time_to_live_ms=40 * HOUR),
+        concurrent=True,
+    )
+
+
+@contextmanager
+def opened(folder: Path, now: Instant, agent: Agent) -> Iterator[tuple[Dashboard, float, float]]:
+    """A dashboard at an instant, when its start began, and how long it took until it was ready."""
+    began = time.perf_counter()
+    dashboard = Dashboard(
+        DashboardConfig(data_dir=folder), open_transport=lambda _url: agent, clock=lambda: now
+    )
+    dashboard.start()
+    try:
+        yield dashboard, began, time.perf_counter() - began
+    finally:
+        dashboard.close()
+
+
+def fill(folder: Path, plans: int) -> None:
+    """Push the plans and start their instances, from as many sides as there are cores to share."""
+    agent = Agent()
+    with opened(folder, NOON, agent) as (dashboard, _, _):
+        dashboard.announce("host", url="memory", host="here", version="1")
+        each_does(plans, lambda number: _fill_one(dashboard, number))
+        heard(agent, plans * INSTANCES_OF_A_PLAN)
+
+
+def _fill_one(dashboard: Dashboard, number: int) -> None:
+    dashboard.push_plan(nightly(number), {}, WHO)
+    for _ in range(INSTANCES_OF_A_PLAN):
+        dashboard.start_instance(f"plan-{number}", WHO)
+
+
+def each_does(number: int, work: Callable[[int], object], sides: int = 16) -> None:
+    """Have it done for each number, from several sides at once: commits are shared."""
+
+    def side(first: int) -> None:
+        for each in range(first, number, sides):
+            work(each)
+
+    threads = [threading.Thread(target=side, args=(first,)) for first in range(sides)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def heard(agent: Agent, number: int) -> None:
+    """Return once the agent has been told to know so many instances."""
+    while agent.published < number:
+        time.sleep(0.01)
+
+
+def start(folder: Path, plans: int, now: Instant, instances: int) -> Seconds:
+    """Open what is there, and see all of it go on."""
+    agent = Agent()
+    with opened(folder, now, agent) as (dashboard, began, ready):
+        for number in range(plans):
+            # Behind what the start told its actor: the answer says that this plan has looked at its clock.
+            dashboard.plan_as_it_stands(f"plan-{number}")
+        looked = time.perf_counter() - began
+        heard(agent, instances)
+        told = time.perf_counter() - began
+        active = sum(len(dashboard.active_of(f"plan-{number}")) for number in range(plans))
+        assert active == instances, f"{active} instances are active, not {instances}"
+    return Seconds(ready, looked, told)
+
+
+def measured(plans: int) -> tuple[Seconds, Seconds]:
+    """A start when nothing was due, and one when a start of each plan was."""
+    with tempfile.TemporaryDirectory(prefix="jobledger-", dir=Path.cwd()) as name:
+        fill(Path(name), plans)
+        active = plans * INSTANCES_OF_A_PLAN
+        quiet = start(Path(name), plans, NOON + HOUR, active)
+        due = start(Path(name), plans, MIDNIGHT + HOUR, active + plans)
+    return quiet, due
+
+
+def main() -> None:
+    """Few plans, then many; then the ratio of what one of them takes."""
+    fewer_quiet, fewer_due = measured(FEWER)
+    quiet, due = measured(PLANS)
+    syncs = fdatasync_per_second()
+
+    def ratio(many: float, few: float) -> float:
+        return (many / PLANS) / (few / FEWER)
+
+    show(
+        "restart",
+        {
+            "plans": PLANS,
+            "active instances": PLANS * INSTANCES_OF_A_PLAN,
+            "seconds until it takes requests": quiet.ready,
+            "seconds until each plan has looked": quiet.looked,
+            "seconds until agents have heard again": quiet.told,
+            f"a plan's share beside that of {FEWER} plans (floor 2)": ratio(quiet.looked, fewer_quiet.looked),
+            "a start of each is due: seconds until begun": due.looked,
+            f"such a plan's share beside that of {FEWER}": ratio(due.looked, fewer_due.looked),
+            "starts/s": PLANS / due.looked,
+            "fdatasync/s of this disk": syncs,
+            "starts for each fdatasync it could do": PLANS / due.looked / syncs,
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -220,9 +220,7 @@ class AgentGatewayActor(pykka.ThreadingActor):
             case "withdraw", AgentsSynchronised(plan=name) | PlanDeleted(plan=name):
                 transport.withdraw(name, order=order)
             case "publish", _:
-                publication = self._orders.publication(recorded.originator_id, self._agent)
-                if publication is not None:
-                    transport.publish(*publication, order=order)
+                transport.publish(*self._orders.publication(recorded.originator_id, self._agent), order=order)
             case "remove", _:
                 transport.remove(str(recorded.originator_id), recorded.at, order=order)
             case "kill", KillRequested(initiation=number, pid=pid, force=force):

@@ -89,7 +89,10 @@ def repair(source: Path, target: Path, as_json: bool) -> None:
     except FileExistsError as error:
         raise Failure(f"{target} is there already", next_step="name a directory that is not") from error
     except OSError as error:
-        raise Failure(f"{source} could not be copied: {error}") from error
+        raise Failure(
+            f"{source} could not be copied: {error}",
+            next_step="name a new directory where this user may write and where there is space",
+        ) from error
     lost = [_unreadable(each) for each in report.unreadable]
     if as_json:
         counts = {"segments": report.segments, "records": report.records, "pending": report.pending}
@@ -110,7 +113,11 @@ def _sources(path: Path) -> list[Path]:
     elif path.is_file():
         found = [path] if path.suffix == SEGMENT_SUFFIX or _is_sqlite(path) else []
     else:
-        raise Failure(f"{path} is not there", code=ExitCode.NOT_FOUND)
+        raise Failure(
+            f"{path} is not there",
+            code=ExitCode.NOT_FOUND,
+            next_step="name a segment log, an event store, or the data directory of a server",
+        )
     if not found:
         raise Failure(
             f"{path} is neither a segment log nor an event store",

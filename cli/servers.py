@@ -14,7 +14,7 @@ from .failures import ExitCode, Failure
 from .options import as_json_option
 from .processes import ServerProcess
 from .settings import AGENT_TOKENS_VARIABLE
-from .starting import told_when_it_cannot_start
+from .starting import a_postgresql_url, told_when_it_cannot_start
 
 AGENT_NAME = "scheduler-agent"
 """Of the agent that ``up`` starts."""
@@ -36,7 +36,10 @@ Happening: TypeAlias = tuple[Literal["ended"], str, int] | tuple[Literal["signal
     "--port", default=9090, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one."
 )
 @click.option(
-    "--database-url", metavar="URL", help="postgresql://… instead of a SQLite file in the data directory."
+    "--database-url",
+    metavar="URL",
+    callback=a_postgresql_url,
+    help="postgresql://… instead of a SQLite file in the data directory.",
 )
 @click.option(
     "--parameters",
@@ -135,12 +138,17 @@ def dashboard(
     except ParameterFileUnusable as error:
         raise Failure(str(error), next_step='write a line for each plan: "plan" = "FILE"') from error
     except NewerSchema as error:
-        raise Failure(str(error)) from error
+        raise Failure(
+            str(error), next_step="see the section on upgrades in docs/operations.md; nothing was changed"
+        ) from error
     except Unavailable as error:
+        file = f"look at {data_dir}: this user has to be able to write to it, and there has to be space"
         raise Failure(
             f"the dashboard's database cannot be used: {error}",
             code=ExitCode.UNREACHABLE,
-            next_step="make space, or look whether the database runs; nothing is lost",
+            next_step=file
+            if database_url is None
+            else "look whether the database runs and lets this user in",
         ) from error
 
 

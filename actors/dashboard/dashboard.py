@@ -30,6 +30,7 @@ from ...domain.plan_diff import PlanChange, version_changes
 from ...domain.plan_log import PlanState, plan_stream
 from ...domain.topology import Unit
 from ...domain.validation import Problem, validate
+from ...storage.mapper import UnreadableFact
 from ...storage.notifications import NotificationRow, Notifications
 from ...storage.records import Change, Inbound, InboxEntry, InstanceRow, Page, PlanRow, Unavailable
 from ...storage.secret_keys import KeyFile, KeyFileUnusable
@@ -559,9 +560,19 @@ class Dashboard:
         return self._locks.read(state.environment_group) if state.topology.uses_locks else None
 
     def active_instances(self, plan: str | None = None) -> list[InstanceState]:
-        """The live states of active instances, oldest first: of all that are on disk, heard of or not."""
-        states = [self.instance(row.instance_id) for row in self._active_rows(plan)]
-        return [state for state in reversed(states) if not state.ended]
+        """The live states of active instances, oldest first: of all that are on disk, heard of or not.
+
+        One whose log is damaged is left out, so that the others go on; asked for alone it says what is wrong.
+        """
+        states = [self._unless_damaged(row.instance_id) for row in self._active_rows(plan)]
+        return [state for state in reversed(states) if state is not None and not state.ended]
+
+    def _unless_damaged(self, instance_id: UUID) -> InstanceState | None:
+        try:
+            return self.instance(instance_id)
+        except UnreadableFact as error:
+            _log.error("instance left out", instance=str(instance_id), error=str(error))
+            return None
 
     def instances_for_agent(self, agent: str) -> list[InstanceState]:
         """The active instances that an agent has to know."""

@@ -212,4 +212,6 @@ def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params
     if refusal is None:
         _log.error("request failed", method=req.method, path=req.path, exc_info=error)
         refusal = Refusal(500, "something went wrong here; the log of the dashboard says what")
+    elif refusal.status == 500:
+        _log.error("request failed", method=req.method, path=req.path, error=refusal.detail)
     render(refusal, req, resp)

@@ -5,6 +5,7 @@ Events are on disk before anybody hears of them, and orders are facts on disk be
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -515,7 +516,8 @@ class Dashboard:
         found = {}
         for position, entry in self.ledger.entries(positions).items():
             if entry.kind == "event":
-                found[position] = msgspec.msgpack.decode(entry.payload, type=ProcessEvent)
+                with suppress(msgspec.DecodeError):
+                    found[position] = msgspec.msgpack.decode(entry.payload, type=ProcessEvent)
         return found
 
     def command(self, instance_id: UUID, command: Command, origin: Origin) -> tuple[Recorded, ...]:

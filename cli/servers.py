@@ -93,6 +93,8 @@ def dashboard(
     It stops on SIGTERM or Ctrl-C, when what is in hand is finished. Where agents have tokens,
     JOBLEDGER_AGENT_TOKENS names a file with a line for each: "http://host-a:8080" = "its token".
     """
+    import msgspec
+
     from ..actors.dashboard.dashboard import DashboardConfig
     from ..http import logs
     from ..http.agent_transport import HttpAgentTransport
@@ -101,6 +103,7 @@ def dashboard(
     from ..http.serving import NotLoopback
     from ..storage.accounts import Accounts
     from ..storage.ledger import system_clock
+    from ..storage.mapper import UnreadableFact
     from ..storage.parameter_files import ParameterFileUnusable
     from ..storage.records import NewerSchema, Unavailable
     from .agent_tokens import AgentTokens
@@ -140,6 +143,11 @@ def dashboard(
     except NewerSchema as error:
         raise Failure(
             str(error), next_step="see the section on upgrades in docs/operations.md; nothing was changed"
+        ) from error
+    except (UnreadableFact, msgspec.DecodeError) as error:
+        raise Failure(
+            f"what the dashboard keeps is damaged on disk: {error}",
+            next_step="`jobledger log rebuild` makes its lists anew; `jobledger log DIR` names other damage",
         ) from error
     except Unavailable as error:
         file = f"look at {data_dir}: this user has to be able to write to it, and there has to be space"

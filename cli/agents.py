@@ -10,6 +10,7 @@ from . import answers, render
 from .failures import Failure
 from .options import as_json_option, talks_to_dashboard
 from .settings import TOKEN_VARIABLE
+from .starting import an_address, told_when_it_cannot_start
 
 if TYPE_CHECKING:
     from .client import Client
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     "dashboard_urls",
     metavar="URL",
     multiple=True,
+    callback=an_address,
     help="Repeat it for more: the next is tried when one does not answer.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -32,7 +34,10 @@ if TYPE_CHECKING:
     "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one."
 )
 @click.option(
-    "--advertise-url", metavar="URL", help="Where the dashboard reaches it, if not at its host and port."
+    "--advertise-url",
+    metavar="URL",
+    callback=an_address,
+    help="Where the dashboard reaches it, if not at its host and port.",
 )
 @click.option(
     "--max-jobs", type=click.IntRange(1), help="How many commands may run at once; no limit if not given."
@@ -63,7 +68,6 @@ def agent(
     from ..http.agent.server import run_agent
     from ..http.serving import NotLoopback
     from ..storage.segment_errors import LogCorrupted, LogInUse
-    from .starting import told_when_it_cannot_start
 
     config = AgentConfig(
         name=name or "",

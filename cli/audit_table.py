@@ -26,6 +26,8 @@ def print_audit(rows: Iterable[answers.AuditRow]) -> None:
 
 def event(told: Any) -> str:
     """An inbound event in a few words; an order is its name."""
+    if told is None:
+        return "one that does not read"
     if not isinstance(told, dict):
         return str(told)
     job = told.get("job") or told.get("jobName")

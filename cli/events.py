@@ -60,4 +60,6 @@ def _read(name: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise Failure(f"{name} is no JSON: {error}") from error
+        raise Failure(
+            f"{name} is no JSON: {error}", next_step="write one event as an object, or several as a list"
+        ) from error

@@ -38,4 +38,7 @@ def opened_key_file(path: Path) -> Iterator["KeyFile"]:
             str(error), next_step="name the key file of the dashboard that encrypted it, or encrypt it anew"
         ) from error
     except OSError as error:
-        raise Failure(f"{path} cannot be written: {error.strerror}") from error
+        raise Failure(
+            f"{path} cannot be written: {error.strerror}",
+            next_step="name a file in a directory that this user may write to and that has space",
+        ) from error

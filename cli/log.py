@@ -12,6 +12,7 @@ from ..storage.segment_files import SEGMENT_SUFFIX
 from . import render
 from .failures import ExitCode, Failure
 from .options import as_json_option
+from .starting import a_postgresql_url
 
 EVENT_STORE_NAME = "jobledger.db"
 _SQLITE_HEADER = b"SQLite format 3\x00"
@@ -30,13 +31,16 @@ class _LogGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_LogGroup, subcommand_metavar="FILE|DIR | repair SOURCE TARGET", no_args_is_help=True)
+@click.group(
+    cls=_LogGroup, subcommand_metavar="FILE|DIR | repair SOURCE TARGET | rebuild", no_args_is_help=True
+)
 def log() -> None:
     """Read a segment log of an agent or the event store of a dashboard, offline.
 
     \b
     jobledger log FILE|DIR              print every record or fact, damaged ones too
     jobledger log repair SOURCE TARGET  copy what is readable of a segment log to a new directory
+    jobledger log rebuild --data-dir D  make a dashboard's lists of plans and instances anew
 
     DIR is a segment log, a data directory of an agent or dashboard, or one that `up` was given.
     The server may run meanwhile.
@@ -89,7 +93,10 @@ def repair(source: Path, target: Path, as_json: bool) -> None:
     except FileExistsError as error:
         raise Failure(f"{target} is there already", next_step="name a directory that is not") from error
     except OSError as error:
-        raise Failure(f"{source} could not be copied: {error}") from error
+        raise Failure(
+            f"{source} could not be copied: {error}",
+            next_step="name a new directory where this user may write and where there is space",
+        ) from error
     lost = [_unreadable(each) for each in report.unreadable]
     if as_json:
         counts = {"segments": report.segments, "records": report.records, "pending": report.pending}
@@ -101,6 +108,56 @@ def repair(source: Path, target: Path, as_json: bool) -> None:
     click.echo(f"copied {told}")
 
 
+@log.command()
+@click.option(
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="The data directory of the dashboard, on this host.",
+)
+@click.option(
+    "--database-url",
+    metavar="URL",
+    callback=a_postgresql_url,
+    help="The dashboard's database, if it is on PostgreSQL.",
+)
+@as_json_option
+def rebuild(*, data_dir: Path | None, database_url: str | None, as_json: bool) -> None:
+    """Make a dashboard's lists of plans and instances anew from its facts.
+
+    Everything else follows from the facts by itself. The dashboard may run meanwhile.
+    """
+    from ..storage.mapper import UnreadableFact
+    from ..storage.records import NewerSchema, Unavailable
+    from .rebuilding import rebuild as make_anew
+
+    if data_dir is None and database_url is None:
+        raise click.UsageError("give --data-dir, or --database-url if the dashboard uses PostgreSQL")
+    if database_url is None and not (data_dir or Path()).joinpath(EVENT_STORE_NAME).is_file():
+        raise Failure(
+            f"{data_dir} is no data directory of a dashboard",
+            code=ExitCode.NOT_FOUND,
+            next_step="name the one that `jobledger dashboard` was given",
+        )
+    try:
+        rebuilt = make_anew(database_url, data_dir or Path())
+    except (Unavailable, NewerSchema) as error:
+        raise Failure(
+            f"the dashboard's database cannot be used: {error}",
+            code=ExitCode.UNREACHABLE,
+            next_step="run this as the user that the dashboard runs as, and look at what it says",
+        ) from error
+    except UnreadableFact as error:
+        raise Failure(
+            f"the lists were not changed: {error}", next_step="put a back-up in place, then look at the disk"
+        ) from error
+    if as_json:
+        render.as_json({"plans": rebuilt.plans, "instances": rebuilt.instances, "damaged": rebuilt.damaged})
+        return
+    for reason in rebuilt.damaged:
+        click.echo(render.clean(f"listed as it was before the damage: {reason}"))
+    click.echo(f"listed {rebuilt.plans} plans and {rebuilt.instances} instances")
+
+
 def _sources(path: Path) -> list[Path]:
     """The segment logs and event stores that a path means; raises ``Failure`` when there is none."""
     if path.is_dir():
@@ -110,7 +167,11 @@ def _sources(path: Path) -> list[Path]:
     elif path.is_file():
         found = [path] if path.suffix == SEGMENT_SUFFIX or _is_sqlite(path) else []
     else:
-        raise Failure(f"{path} is not there", code=ExitCode.NOT_FOUND)
+        raise Failure(
+            f"{path} is not there",
+            code=ExitCode.NOT_FOUND,
+            next_step="name a segment log, an event store, or the data directory of a server",
+        )
     if not found:
         raise Failure(
             f"{path} is neither a segment log nor an event store",

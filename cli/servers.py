@@ -14,7 +14,7 @@ from .failures import ExitCode, Failure
 from .options import as_json_option
 from .processes import ServerProcess
 from .settings import AGENT_TOKENS_VARIABLE
-from .starting import told_when_it_cannot_start
+from .starting import a_postgresql_url, told_when_it_cannot_start
 
 AGENT_NAME = "scheduler-agent"
 """Of the agent that ``up`` starts."""
@@ -36,7 +36,10 @@ Happening: TypeAlias = tuple[Literal["ended"], str, int] | tuple[Literal["signal
     "--port", default=9090, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one."
 )
 @click.option(
-    "--database-url", metavar="URL", help="postgresql://… instead of a SQLite file in the data directory."
+    "--database-url",
+    metavar="URL",
+    callback=a_postgresql_url,
+    help="postgresql://… instead of a SQLite file in the data directory.",
 )
 @click.option(
     "--parameters",
@@ -90,6 +93,8 @@ def dashboard(
     It stops on SIGTERM or Ctrl-C, when what is in hand is finished. Where agents have tokens,
     JOBLEDGER_AGENT_TOKENS names a file with a line for each: "http://host-a:8080" = "its token".
     """
+    import msgspec
+
     from ..actors.dashboard.dashboard import DashboardConfig
     from ..http import logs
     from ..http.agent_transport import HttpAgentTransport
@@ -98,6 +103,7 @@ def dashboard(
     from ..http.serving import NotLoopback
     from ..storage.accounts import Accounts
     from ..storage.ledger import system_clock
+    from ..storage.mapper import UnreadableFact
     from ..storage.parameter_files import ParameterFileUnusable
     from ..storage.records import NewerSchema, Unavailable
     from .agent_tokens import AgentTokens
@@ -135,12 +141,22 @@ def dashboard(
     except ParameterFileUnusable as error:
         raise Failure(str(error), next_step='write a line for each plan: "plan" = "FILE"') from error
     except NewerSchema as error:
-        raise Failure(str(error)) from error
+        raise Failure(
+            str(error), next_step="see the section on upgrades in docs/operations.md; nothing was changed"
+        ) from error
+    except (UnreadableFact, msgspec.DecodeError) as error:
+        raise Failure(
+            f"what the dashboard keeps is damaged on disk: {error}",
+            next_step="`jobledger log rebuild` makes its lists anew; `jobledger log DIR` names other damage",
+        ) from error
     except Unavailable as error:
+        file = f"look at {data_dir}: this user has to be able to write to it, and there has to be space"
         raise Failure(
             f"the dashboard's database cannot be used: {error}",
             code=ExitCode.UNREACHABLE,
-            next_step="make space, or look whether the database runs; nothing is lost",
+            next_step=file
+            if database_url is None
+            else "look whether the database runs and lets this user in",
         ) from error
 
 

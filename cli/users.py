@@ -81,7 +81,11 @@ def add(
                 str(error), next_step="choose another name, or `jobledger user remove` it"
             ) from error
         except ValueError as error:
-            raise Failure(str(error), code=ExitCode.USAGE) from error
+            raise Failure(
+                str(error),
+                code=ExitCode.USAGE,
+                next_step="`jobledger user add --help` says what may be given",
+            ) from error
     if as_json:
         render.as_json({"name": name, "role": role, "token": token})
         return

@@ -7,10 +7,14 @@ dashboard starts, in microseconds: a new database, or one from a back-up, gives 
 
 from uuid import UUID
 
+import structlog
+
 from ..domain.facts import PlanPushed, Recorded
-from .mapper import FactMapper
+from .mapper import FactMapper, UnreadableFact
 from .reader import Reader
 from .records import Outgoing
+
+_log = structlog.get_logger(__name__)
 
 
 class Outbox:
@@ -22,7 +26,10 @@ class Outbox:
         self._plan: Recorded | None = None
 
     def outgoing(self, agent: str, after: int, limit: int) -> list[Outgoing]:
-        """What the agent is to be told next, each with its fact; a plan, which may be large, comes alone."""
+        """What the agent is to be told next, each with its fact; a plan, which may be large, comes alone.
+
+        A fact that is damaged is passed over: it stops its own stream, and nobody could act on it.
+        """
         rows = self._reader.rows(
             "SELECT o.sequence, o.kind, o.stream, o.position, e.topic, "
             "CASE WHEN e.topic LIKE ? THEN NULL ELSE e.state END FROM outbox AS o "
@@ -34,18 +41,26 @@ class Outbox:
             limit,
         )
         outgoing: list[Outgoing] = []
+        passed_over = after
         for sequence, kind, key, position, topic, state in rows:
             stream = self._reader.stream(key)
             if state is None and outgoing:
                 break
-            recorded = (
-                self._pushed(stream, position)
-                if state is None
-                else self._mapper.decode(stream, position, topic, state)
-            )
+            try:
+                recorded = (
+                    self._pushed(stream, position)
+                    if state is None
+                    else self._mapper.decode(stream, position, topic, state)
+                )
+            except UnreadableFact as error:
+                _log.error("delivery passed over", agent=agent, kind=kind, error=str(error))
+                passed_over = sequence
+                continue
             outgoing.append(Outgoing(sequence=sequence, agent=agent, kind=kind, recorded=recorded))
             if state is None:
                 break
+        if passed_over > after and not outgoing:
+            return self.outgoing(agent, passed_over, limit)
         return outgoing
 
     def undelivered(self, agent: str, stream: UUID) -> frozenset[int]:

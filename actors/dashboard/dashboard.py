@@ -5,6 +5,7 @@ Events are on disk before anybody hears of them, and orders are facts on disk be
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import date
 from itertools import islice
 from pathlib import Path
@@ -32,6 +33,7 @@ from ...domain.plan_log import PlanStanding, PlanState, plan_stream
 from ...domain.status import PREPARED
 from ...domain.topology import Unit
 from ...domain.validation import Problem, validate
+from ...storage.mapper import UnreadableFact
 from ...storage.notifications import NotificationRow, Notifications
 from ...storage.records import Change, Inbound, InboxEntry, InstanceRow, Page, PlanRow, Unavailable
 from ...storage.secret_keys import KeyFile, KeyFileUnusable
@@ -662,7 +664,8 @@ class Dashboard:
         found = {}
         for position, entry in self.ledger.entries(positions).items():
             if entry.kind == "event":
-                found[position] = msgspec.msgpack.decode(entry.payload, type=ProcessEvent)
+                with suppress(msgspec.DecodeError):
+                    found[position] = msgspec.msgpack.decode(entry.payload, type=ProcessEvent)
         return found
 
     def command(self, instance_id: UUID, command: Command, origin: Origin) -> tuple[Recorded, ...]:
@@ -707,9 +710,19 @@ class Dashboard:
         return self._locks.read(state.environment_group) if state.topology.uses_locks else None
 
     def active_instances(self, plan: str | None = None) -> list[InstanceState]:
-        """The live states of active instances, oldest first: of all that are on disk, heard of or not."""
-        states = [self.instance(row.instance_id) for row in self._active_rows(plan)]
-        return [state for state in reversed(states) if not state.ended]
+        """The live states of active instances, oldest first: of all that are on disk, heard of or not.
+
+        One whose log is damaged is left out, so that the others go on; asked for alone it says what is wrong.
+        """
+        states = [self._unless_damaged(row.instance_id) for row in self._active_rows(plan)]
+        return [state for state in reversed(states) if state is not None and not state.ended]
+
+    def _unless_damaged(self, instance_id: UUID) -> InstanceState | None:
+        try:
+            return self.instance(instance_id)
+        except UnreadableFact as error:
+            _log.error("instance left out", instance=str(instance_id), error=str(error))
+            return None
 
     def prepared_instances(self) -> list[InstanceState]:
         """The states of the instances that exist ahead of their start, the nearest first."""

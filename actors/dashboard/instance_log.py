@@ -9,6 +9,7 @@ from ...domain.plan import JobPlan
 from ...domain.snapshots import freeze, thaw
 from ...domain.topology import Topology
 from ...storage.ledger import Ledger
+from ...storage.mapper import UnreadableFact
 from ...storage.records import InstanceSummary, Snapshot
 from .errors import UnknownName
 from .topologies import Topologies
@@ -33,11 +34,18 @@ class InstanceLog:
         return self._topologies.of(first[0].fact.plan, first[0].fact.plan_version)
 
     def state(self, instance_id: UUID, until: int | None = None) -> InstanceState:
-        """The state at the end of the log, or at a position of it; raises ``UnknownName``."""
+        """The state at the end of the log, or at a position of it.
+
+        Raises ``UnknownName``, and ``UnreadableFact`` for a log that is damaged.
+        """
         topology = self.topology(instance_id)
         state = self._from_snapshot(topology, instance_id, until)
         after = 0 if state is None else state.position
-        for recorded in self._ledger.facts(instance_id, after=after, until=until):
+        for expected, recorded in enumerate(
+            self._ledger.facts(instance_id, after=after, until=until), after + 1
+        ):
+            if recorded.position != expected:
+                raise UnreadableFact(f"fact {expected} of {instance_id} is missing")
             state = begin(topology, recorded) if state is None else evolve(state, recorded)
         if state is None:
             raise UnknownName(f"instance {instance_id} has no facts up to position {until}")

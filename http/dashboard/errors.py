@@ -13,6 +13,7 @@ import structlog
 from msgspec import UNSET, UnsetType
 
 from ...actors.dashboard.errors import KeyReused, NotPermitted, UnknownName
+from ...storage.mapper import UnreadableFact
 from ...storage.records import Unavailable, Unstorable
 
 _log = structlog.get_logger(__name__)
@@ -171,6 +172,8 @@ def refusal_for(error: Exception) -> Refusal | None:
             refusal = Refusal(422, str(error), kind="urn:jobledger:problem:key-reused")
         case Unavailable():
             refusal = unavailable(str(error))
+        case UnreadableFact():
+            refusal = Refusal(500, f"this is damaged on disk: {error}", kind="urn:jobledger:problem:damaged")
         case Unstorable():
             refusal = Refusal(422, f"no database can hold this: {error}")
         case falcon.HTTPError():
@@ -209,4 +212,6 @@ def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params
     if refusal is None:
         _log.error("request failed", method=req.method, path=req.path, exc_info=error)
         refusal = Refusal(500, "something went wrong here; the log of the dashboard says what")
+    elif refusal.status == 500:
+        _log.error("request failed", method=req.method, path=req.path, error=refusal.detail)
     render(refusal, req, resp)

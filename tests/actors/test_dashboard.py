@@ -413,3 +413,18 @@ def test_a_thousand_events_at_once_are_all_heard_in_order(tmp_path: Path) -> Non
             isinstance(each.fact, EventIgnored) for each in here.dashboard.log(instance_id, limit=5000)
         )
         assert digest(replayed(here, instance_id)) == digest(here.dashboard.instance(instance_id))
+
+
+def test_hundreds_of_live_instances_take_no_thread_each(tmp_path: Path) -> None:
+    with bench(tmp_path) as here:
+        here.agent()
+        here.dashboard.push_plan(plan_of("many", ["a", "b"], {"b": ["a"]}, concurrent=True), {}, OPERATOR)
+        before = threading.active_count()
+        instances = [here.dashboard.start_instance("many", OPERATOR) for _ in range(300)]
+        for instance_id in instances:
+            here.report(instance_id, "a", successful=True, return_code=0, id="a/finished")
+        for instance_id in instances:
+            here.wait(instance_id, lambda each: each.initiations == 1)
+        awake = {name for name in here.dashboard.actor_names() if name.startswith("instance-")}
+        assert len(awake) == len(instances)
+        assert threading.active_count() <= before + 4

@@ -97,6 +97,14 @@ def test_dead_letters_are_resubmitted_one_by_one(fake: FakeDashboard, run: Run) 
 # --- finding instances --------------------------------------------------------------------------------------
 
 
+def test_a_dead_letter_that_does_not_read_is_listed_all_the_same(fake: FakeDashboard, run: Run) -> None:
+    letter = {"id": 7, "position": 7, "instance_id": INSTANCE_ID, "event": None, "error": "it does not read"}
+    fake.on("GET", "/api/v1/dead-letters", page(letter))
+    told = run("dead-letter", "list").output
+    assert "one that does not read" in told
+    assert "None" not in told
+
+
 def test_the_name_of_a_plan_means_its_newest_instance(fake: FakeDashboard, run: Run) -> None:
     with_nightly(fake, instance(job("load")))
     assert INSTANCE_ID in run("instance", "show", "nightly").output

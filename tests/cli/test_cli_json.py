@@ -210,6 +210,7 @@ def _on_this_host(story: Story, folder: Path) -> None:
     assert story.run("user", "add", "you", "--role", "admin", *accounts)["name"] == "you"
     assert story.run("user", "list", *accounts)[0]["name"] == "you"
     story.run("user", "remove", "you", *accounts)
+    assert story.run("log", "rebuild", *accounts)["instances"] == 2
     log, _report = SegmentLog.open(folder / "log")
     log.append({"what": "one record"})
     log.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 import pytest
+from jobledger.cli.failures import ExitCode
 from jobledger.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
@@ -104,3 +105,18 @@ def test_the_units_start_servers_in_a_way_that_they_take(unit: Path) -> None:
     given = {word.partition("=")[0] for word in options if word.startswith("--")}
     for option in command.params:
         assert not option.required or given & set(option.opts), f"{option.name} is missing"
+
+
+def test_the_exit_codes_of_the_documents_are_those_of_the_program() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text("utf-8")
+    _before, _heading, rest = page.partition("\n## Exit codes\n")
+    table = rest.partition("\n## ")[0]
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)] == [
+        int(c) for c in ExitCode
+    ]
+    used = "".join(file.read_text("utf-8") for file in (ROOT / "cli").rglob("*.py"))
+    for code in ExitCode:
+        # What went well ends with 0, and a wrong command line with 2, by itself.
+        assert f"ExitCode.{code.name}" in used or code in {ExitCode.DONE, ExitCode.USAGE}, (
+            f"{code.name} is never given"
+        )

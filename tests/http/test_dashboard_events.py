@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from dashboard_over_http import Served, eventually, finished, served
-from jobledger.storage.records import Unavailable
+from jobledger.storage.records import Inbound, Unavailable
 
 
 @pytest.fixture
@@ -110,6 +110,27 @@ def test_an_event_for_an_unknown_instance_is_answered_and_kept_as_a_dead_letter(
     assert letter["event"]["job"] == "load"
     assert "instance" in letter["error"]
     assert letter["parked_at"] is not None
+
+
+def test_an_event_that_does_not_read_is_shown_among_the_dead_letters_and_can_be_dealt_with(
+    dashboard: Served,
+) -> None:
+    instance_id = dashboard.start()
+    garbage = Inbound(stream=UUID(instance_id), kind="event", payload=b"\xc1", source="10.0.0.7")
+    (position,) = dashboard.dashboard.ledger.receive([garbage])
+    dashboard.put("/rest/event/scheduled", finished("6f0e4a0e-0000-4000-8000-000000000001"))
+    eventually(lambda: len(dashboard.dashboard.dead_letters()) == 2)
+
+    first, second = dashboard.get("/api/v1/dead-letters").json["items"]
+
+    assert (first["id"], first["instance_id"], first["event"]) == (position, instance_id, None)
+    assert first["error"]
+    assert second["event"]["job"] == "load"
+    assert dashboard.get(f"/api/v1/instances/{instance_id}/audit").status_code == 200
+    assert dashboard.post(f"/api/v1/dead-letters/{position}/resubmit").status_code == 200
+    eventually(lambda: len(dashboard.dashboard.dead_letters()) == 2)
+    assert dashboard.call("DELETE", f"/api/v1/dead-letters/{position}").status_code == 204
+    assert [each["id"] for each in dashboard.get("/api/v1/dead-letters").json["items"]] == [second["id"]]
 
 
 def test_a_dead_letter_is_discarded_once(dashboard: Served) -> None:

@@ -154,3 +154,27 @@ def test_a_plan_comes_alone_since_it_may_be_large(ledger: Ledger) -> None:
         after = outgoing[-1].sequence
     assert told == [[("publish", 1)], [("provision", 1)], [("provision", 2)], [("remove", 1), ("kill", 2)]]
     assert ledger.outgoing("b")[0].recorded is ledger.outgoing("b")[0].recorded, "it is read once for all"
+
+
+def test_a_fact_that_is_damaged_holds_up_no_other_delivery(ledger: Ledger) -> None:
+    one, other = uuid4(), uuid4()
+    ledger.save(
+        Change(
+            appends=(append(one, 0, 3), append(other, 0)),
+            outgoing=(
+                *(("a", one, position, f"{position}") for position in (1, 2, 3)),
+                ("a", other, 1, "other"),
+            ),
+        )
+    )
+    ledger.write(
+        lambda transaction: transaction.run(
+            "UPDATE stored_events SET state = ? WHERE originator_version IN (1, 2) AND originator_id = ?",
+            (b"\xc1", ledger.reader.key(one)),
+        )
+    )
+    assert _kinds(ledger, "a") == ["3", "other"]
+    assert _kinds(ledger, "a", limit=1) == ["3"], "a batch of nothing but damaged ones is no end"
+    last = ledger.outgoing("a")[-1].sequence
+    ledger.delivered("a", last)
+    assert ledger.agents_with_outgoing() == []

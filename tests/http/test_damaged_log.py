@@ -1,0 +1,107 @@
+"""A fact that is damaged on disk: it is named, and no other instance and no agent is held up by it."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+from uuid import UUID
+
+import pytest
+from dashboard_over_http import Served, eventually, finished, served
+from jobledger.domain.instance import STATE_SCHEMA
+from jobledger.storage.ledger import DATABASE_FILE
+
+Damage = Callable[[sqlite3.Connection, str], object]
+
+
+class Two(NamedTuple):
+    """Instances of which the first is damaged."""
+
+    damaged: str
+    sound: str
+
+
+def two_instances(folder: Path, damage: Damage) -> Two:
+    with served(folder) as running:
+        two = Two(running.start(), running.start())
+        for each in two:
+            running.put("/rest/event/scheduled", finished(each))
+        running.settle()
+    with closing(sqlite3.connect(folder / DATABASE_FILE)) as database:
+        damage(database, UUID(two.damaged).hex)
+        database.commit()
+    return two
+
+
+def unreadable(position: int) -> Damage:
+    statement = "UPDATE stored_events SET state = x'c1' WHERE originator_id = ? AND originator_version = ?"
+    return lambda database, stream: database.execute(statement, (stream, position))
+
+
+def missing(position: int) -> Damage:
+    statement = "DELETE FROM stored_events WHERE originator_id = ? AND originator_version = ?"
+    return lambda database, stream: database.execute(statement, (stream, position))
+
+
+DAMAGES = [
+    pytest.param(unreadable(1), "fact 1 of", id="its first fact does not read"),
+    pytest.param(unreadable(2), "fact 2 of", id="a fact does not read"),
+    pytest.param(missing(2), "fact 2 of", id="a fact is missing"),
+]
+
+
+@pytest.mark.parametrize(("damage", "named"), DAMAGES)
+def test_an_instance_whose_log_is_damaged_says_where_and_the_others_go_on(
+    damage: Damage, named: str, tmp_path: Path
+) -> None:
+    two = two_instances(tmp_path, damage)
+    with served(tmp_path) as running:
+        refused = running.get(f"/api/v1/instances/{two.damaged}")
+        assert refused.status_code == 500
+        assert f"damaged on disk: {named} {two.damaged}" in refused.json["detail"]
+        assert running.post(f"/api/v1/instances/{two.damaged}/end").status_code == 500
+
+        assert running.put("/rest/event/scheduled", finished(two.sound, "check")).status_code == 200
+        eventually(lambda: running.shown(two.sound)["counts"].get("WAITING") == 1)
+        assert two.sound in {each["instance_id"] for each in running.get("/api/v1/instances").json["items"]}
+        listed = running.get("/rest/contextStatus/json/allInstance").json["contextMachineStatusList"]
+        assert [each["contextInstanceId"] for each in listed] == [two.sound]
+        running.start()
+
+
+@pytest.mark.parametrize(("damage", "named"), DAMAGES)
+def test_an_agent_that_starts_is_told_of_the_instances_whose_logs_are_sound(
+    damage: Damage, named: str, tmp_path: Path
+) -> None:
+    """Else none of its schedules and file watchers would be live, because of one damaged instance."""
+    two = two_instances(tmp_path, damage)
+    with served(tmp_path) as running:
+        told = running.get("/rest/jobContext/getByAgentName?agentName=host")
+        assert told.status_code == 200, named
+        assert list(told.json) == [two.sound]
+
+
+@pytest.mark.parametrize(("damage", "_named"), DAMAGES)
+def test_an_event_for_a_damaged_instance_is_kept(damage: Damage, _named: str, tmp_path: Path) -> None:
+    two = two_instances(tmp_path, damage)
+    running: Served
+    with served(tmp_path) as running:
+        assert running.put("/rest/event/scheduled", finished(two.damaged, "check")).status_code == 200
+        (waiting,) = running.dashboard.ledger.unhandled(UUID(two.damaged))
+        assert waiting.position > 2
+        running.settle = lambda: None  # type: ignore[method-assign]  it stays unhandled
+
+
+def test_a_snapshot_that_does_not_read_is_passed_over_for_the_log(tmp_path: Path) -> None:
+    statement = (
+        "INSERT INTO stored_snapshots (originator_id, originator_version, topic, state) VALUES (?, 2, ?, ?)"
+    )
+
+    def damage(database: sqlite3.Connection, stream: str) -> None:
+        database.execute("DELETE FROM stored_snapshots")
+        database.execute(statement, (stream, f"State:{STATE_SCHEMA}", b"\xc1"))
+
+    two = two_instances(tmp_path, damage)
+    with served(tmp_path) as running:
+        assert running.shown(two.damaged)["counts"] == running.shown(two.sound)["counts"]

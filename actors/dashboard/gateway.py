@@ -196,9 +196,7 @@ class AgentGatewayActor(pykka.ThreadingActor):
             case "withdraw", AgentsSynchronised(plan=name) | PlanDeleted(plan=name):
                 transport.withdraw(name)
             case "publish", _:
-                publication = self._orders.publication(recorded.originator_id, self._agent)
-                if publication is not None:
-                    transport.publish(*publication)
+                transport.publish(*self._orders.publication(recorded.originator_id, self._agent))
             case "remove", _:
                 transport.remove(str(recorded.originator_id))
             case "kill", KillRequested(initiation=number, pid=pid, force=force):

@@ -75,15 +75,13 @@ class Orders:
         jobs = tuple(job for job in plan.jobs if not isinstance(job, EventJob) and job.agent == agent)
         return ProvisionedJobs(plan=plan.name, jobs=jobs)
 
-    def publication(self, instance_id: UUID, agent: str) -> tuple[PublishedInstance, JobPlan] | None:
+    def publication(self, instance_id: UUID, agent: str) -> tuple[PublishedInstance, JobPlan]:
         """The instance as an agent must know it for its schedules and file watchers to fire, and its plan.
 
-        It is told as it is now: when orders changed it twice, the first telling says all. ``None`` when it
-        has ended meanwhile: all that agents need to hear is that they are to forget it.
+        It is told as it is now: when orders changed it twice, the first telling says all. So is one that has
+        ended meanwhile: only an agent that knows it can account for what was due until then.
         """
         state = self._logs.state(instance_id)
-        if state.ended:
-            return None
         topology = state.topology
         units = [unit for unit in topology.units if unit.job.agent == agent]
         published = PublishedInstance(

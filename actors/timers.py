@@ -21,6 +21,8 @@ _log = structlog.get_logger(__name__)
 
 LONGEST_WAIT_SECONDS = 1.0
 """The wall clock may jump: how long a jump can go unnoticed."""
+FEW = 100
+"""So many that were moved or cancelled may be kept until their instants, and as many as are set."""
 SET_BACK_MS = 1_000
 """A clock that goes back by so much was set; by less, it was corrected."""
 
@@ -54,6 +56,10 @@ class Timers:
             self._number += 1
             self._set[key] = (at, self._number, act)
             heapq.heappush(self._due, (at, self._number, key))
+            if len(self._due) > 2 * len(self._set) + FEW:
+                # Most of them were moved or cancelled, and would stay until their instants come.
+                self._due = [(at, number, key) for key, (at, number, _) in self._set.items()]
+                heapq.heapify(self._due)
             self._condition.notify()
 
     def cancel(self, key: Hashable) -> None:

@@ -139,21 +139,29 @@ class AgentGatewayActor(pykka.ThreadingActor):
             else:
                 self._confirm_soon()
             return
-        for item in items:
-            try:
-                self._give(transport, kind, item)
-            except AgentRefused as error:
-                _log.error(
-                    "agent refused",
-                    agent=self._agent,
-                    order=kind,
-                    stream=str(item.recorded.originator_id),
-                    error=str(error),
-                )
-                self._last_error = str(error)
-                self._refused(f"it refused to {kind}: {error}")
-            self._taken_through([item])
+        try:
+            for item in items:
+                self._tell(transport, kind, item)
+                self._taken_through([item])
+                if kind == "kill":
+                    self._confirm()
+        finally:
+            # Once for all that it heard: what an agent hears twice changes nothing.
             self._confirm()
+
+    def _tell(self, transport: AgentTransport, kind: str, item: Outgoing) -> None:
+        try:
+            self._give(transport, kind, item)
+        except AgentRefused as error:
+            _log.error(
+                "agent refused",
+                agent=self._agent,
+                order=kind,
+                stream=str(item.recorded.originator_id),
+                error=str(error),
+            )
+            self._last_error = str(error)
+            self._refused(f"it refused to {kind}: {error}")
 
     def _taken_through(self, items: Sequence[Outgoing]) -> None:
         self._through = items[-1].sequence
@@ -220,7 +228,9 @@ class AgentGatewayActor(pykka.ThreadingActor):
             case "withdraw", AgentsSynchronised(plan=name) | PlanDeleted(plan=name):
                 transport.withdraw(name, order=order)
             case "publish", _:
-                transport.publish(*self._orders.publication(recorded.originator_id, self._agent), order=order)
+                publication = self._orders.publication(recorded.originator_id, self._agent)
+                if publication is not None:
+                    transport.publish(*publication, order=order)
             case "remove", _:
                 transport.remove(str(recorded.originator_id), recorded.at, order=order)
             case "kill", KillRequested(initiation=number, pid=pid, force=force):

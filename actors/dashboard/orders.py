@@ -7,7 +7,7 @@ from uuid import UUID
 from ...domain.facts import JobInitiated, Recorded
 from ...domain.messages import Initiation, ProvisionedJobs, PublishedInstance
 from ...domain.parameters import parameters_of_instance
-from ...domain.plan import CommandJob, EventJob, JobPlan
+from ...domain.plan import CommandJob, EventJob, JobPlan, ScheduleJob
 from ...domain.secret_values import has_broken_token, holds_token
 from ...storage.secret_keys import KeyFile, KeyFileUnusable, SecretNotOpened
 from .errors import UnknownName
@@ -75,15 +75,20 @@ class Orders:
         jobs = tuple(job for job in plan.jobs if not isinstance(job, EventJob) and job.agent == agent)
         return ProvisionedJobs(plan=plan.name, jobs=jobs)
 
-    def publication(self, instance_id: UUID, agent: str) -> tuple[PublishedInstance, JobPlan]:
+    def publication(self, instance_id: UUID, agent: str) -> tuple[PublishedInstance, JobPlan] | None:
         """The instance as an agent must know it for its schedules and file watchers to fire, and its plan.
 
-        It is told as it is now: when orders changed it twice, the first telling says all. It is told even
-        when it has ended meanwhile: the agent accounts for what was due in it when it hears of the end.
+        It is told as it is now: when orders changed it twice, the first telling says all. When it has ended
+        meanwhile it is told so that nothing starts: an agent has to know its schedules to account for what
+        was due until then, and must not take files for it. ``None``: there is nothing to account for.
         """
         state = self._logs.state(instance_id)
         topology = state.topology
         units = [unit for unit in topology.units if unit.job.agent == agent]
+        if state.ended:
+            units = [unit for unit in units if isinstance(unit.job, ScheduleJob)]
+            if not units:
+                return None
         published = PublishedInstance(
             instance_id=str(instance_id),
             plan=state.plan,
@@ -92,6 +97,6 @@ class Orders:
             parameters=parameters_of_instance(topology, state.known_values),
             started_at=state.started_at,
             ends_at=state.ends_at,
-            schedules_disabled=state.schedules_disabled,
+            schedules_disabled=state.ended or state.schedules_disabled,
         )
         return published, topology.plan

@@ -69,3 +69,19 @@ def test_a_clock_that_is_corrected_a_little_rings_nothing_early(clocks: Clocks, 
     sooner = alarm(timers, "sooner", clocks.now)
     assert sooner.wait(10)
     assert not pause.is_set()
+
+
+def test_alarms_that_are_moved_again_and_again_do_not_pile_up(clocks: Clocks, timers: Timers) -> None:
+    others = [alarm(timers, f"other {number}", NOON + HOUR) for number in range(50)]
+    for number in range(5_000):
+        timers.set("moved", NOON + 1000 * HOUR + number, lambda: None)
+        timers.set("cancelled", NOON + 1000 * HOUR, lambda: None)
+        timers.cancel("cancelled")
+    assert len(timers._due) < 500
+    rung = alarm(timers, "moved", NOON + HOUR)
+
+    clocks.pass_time(HOUR)
+    timers.look()
+
+    for each in (rung, *others):
+        assert each.wait(10)

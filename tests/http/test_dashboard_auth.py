@@ -68,8 +68,10 @@ def book() -> Book:
         account(name="other-agent", role=Role.AGENT),
         account(name="nightly-writer", role=Role.WRITE, plans=frozenset({"nightly"})),
         account(name="daily-writer", role=Role.WRITE, plans=frozenset({"daily"})),
+        account(name="daily-admin", role=Role.ADMIN, plans=frozenset({"daily"})),
         account(name="host-writer", role=Role.WRITE, agents=frozenset({"host"})),
         account(name="else-writer", role=Role.WRITE, agents=frozenset({"else"})),
+        account(name="else-admin", role=Role.ADMIN, agents=frozenset({"else"})),
     )
 
 
@@ -251,10 +253,25 @@ def test_a_limit_to_plans_hides_the_others(dashboard: Served) -> None:
         ),
         ("POST", f"/api/v1/instances/{instance_id}/run-until-ended"),
         ("POST", "/api/v1/plans/nightly/instances"),
+        *(("POST", f"/api/v1/plans/nightly/{order}") for order in ("enable", "disable")),
+        *(("POST", f"/api/v1/plans/nightly/schedules/{order}") for order in ("enable", "disable")),
+        *(
+            ("POST", f"/api/v1/plans/nightly/jobs/host-load/{order}")
+            for order in ("hold", "release", "skip", "enable")
+        ),
+        ("GET", "/api/v1/plans/nightly/log"),
+        ("GET", "/api/v1/forecast?plan=nightly"),
+        ("POST", f"/api/v1/instances/{instance_id}/reset"),
+        ("PUT", "/rest/context/reset/nightly"),
+        ("PUT", f"/rest/context/reset/nightly/{instance_id}"),
         ("POST", "/api/v1/global-events/market closed"),
         ("GET", "/api/v1/dead-letters"),
     ):
         assert dashboard.call(method, path).status_code == 403, f"{method} {path}"
+    assert dashboard.get("/api/v1/forecast").json["items"] == []
+    for path in ("/api/v1/plans/nightly", f"/rest/context/reset/daily/{instance_id}"):
+        method = "PUT" if path.startswith("/rest") else "DELETE"
+        assert dashboard.call(method, path, headers=bearer("daily-admin")).status_code == 403, path
     # The event says that it is of the plan they may use; the instance is not.
     event = finished(instance_id, contextName="daily")
     assert dashboard.put("/rest/event/scheduled", event).status_code == 403
@@ -287,12 +304,21 @@ def test_a_limit_to_agents_holds_for_commands_on_their_jobs(dashboard: Served) -
         ("POST", f"{one}/run-until-ended", None),
         ("POST", "/api/v1/plans/nightly/instances", None),
         ("POST", f"/api/v1/instances/{instance_id}/end", None),
+        ("POST", f"/api/v1/instances/{instance_id}/reset", None),
+        ("PUT", f"/rest/context/reset/nightly/{instance_id}", None),
+        *(("POST", f"/api/v1/plans/nightly/{order}", None) for order in ("enable", "disable")),
+        *(
+            ("POST", f"/api/v1/plans/nightly/jobs/host-load/{order}", None)
+            for order in ("hold", "release", "skip", "enable")
+        ),
         ("PUT", "/api/v1/plans/sales", b"plan: sales\njobs: {load: {agent: host, command: 'true'}}"),
         ("PUT", "/rest/event/scheduled", finished(instance_id)),
     ):
         media = {"Content-Type": "application/yaml"} if isinstance(body, bytes) else {}
         refused = dashboard.call(method, path, body, headers={**media, **bearer("else-writer")})
         assert refused.status_code == 403, f"{method} {path}: {refused.text}"
+    assert dashboard.digest() == before
+    assert dashboard.call("DELETE", "/api/v1/plans/nightly", headers=bearer("else-admin")).status_code == 403
     assert dashboard.digest() == before
     for path, body in (
         (job, None),

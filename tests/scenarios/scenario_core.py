@@ -26,7 +26,7 @@ from jobledger.domain.lock_group import Claim, LockGroup, group_key, replay_lock
 from jobledger.domain.lock_snapshots import digest_of_locks
 from jobledger.domain.locks import define, reset
 from jobledger.domain.messages import Initiation, ProcessEvent, ProvisionedJobs, PublishedInstance
-from jobledger.domain.plan import CommandJob, EventJob, EventKind, JobPlan
+from jobledger.domain.plan import CommandJob, EventJob, EventKind, JobPlan, ScheduleJob
 from jobledger.domain.plan_decision import ByHand, PlanDecision, PlanWorld
 from jobledger.domain.plan_log import PlanStanding, PlanState, evolve_plan, plan_stream
 from jobledger.domain.snapshots import digest
@@ -444,7 +444,7 @@ class CoreStage:
                 agent.withdraw(plan.name)
             case "withdraw", AgentsSynchronised(plan=name) | PlanDeleted(plan=name):
                 agent.withdraw(name)
-            case "publish", _ if self._states[stream].ended:
+            case "publish", _ if self._states[stream].ended and not self._schedules_on(agent, stream):
                 return
             case "publish", _:
                 agent.publish(PublishedInstance(instance_id=str(stream), plan=self._states[stream].plan))
@@ -456,6 +456,10 @@ class CoreStage:
                 self._initiate(agent, stream, fact)
             case _:
                 raise ValueError(f"{kind} of {type(recorded.fact).__name__} is nothing to deliver")
+
+    def _schedules_on(self, agent: StandInAgent, stream: UUID) -> bool:
+        jobs = self._states[stream].topology.plan.jobs
+        return any(isinstance(job, ScheduleJob) and job.agent == agent.name for job in jobs)
 
     def _jobs_for(self, agent: StandInAgent, plan: JobPlan) -> ProvisionedJobs:
         held = (job for job in plan.jobs if not isinstance(job, EventJob) and job.agent == agent.name)

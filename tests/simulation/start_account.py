@@ -77,6 +77,8 @@ class StartAccount:
         self.active: set[UUID] = set()
         self._ends: dict[UUID, Instant] = {}
         """When the windows of instances close, as far as they do."""
+        self._pushed_us = 0
+        """When the newest version came, which may let start what the one before let wait."""
         self.ended_at_us = 0
         """When the last instance that was active ended."""
         self.source: dict[str, str] = {}
@@ -99,6 +101,7 @@ class StartAccount:
         match fact:
             case PlanPushed():
                 self._pushed(fact, at)
+                self._pushed_us = commit.now_us
             case PlanEnabled():
                 self._turned(at, "DISABLED", "ENABLED")
             case PlanDisabled():
@@ -236,7 +239,7 @@ class StartAccount:
             since_us = due_at * 1000
             if due_at == self.deferred:
                 self.deferred = None
-                since_us = max(since_us, self.ended_at_us)
+                since_us = max(since_us, self.ended_at_us, self._pushed_us)
             else:
                 self._next_is([due_at])
             in_time = commit.now_us - since_us <= SLACK_US

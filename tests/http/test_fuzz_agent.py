@@ -14,11 +14,13 @@ from urllib.parse import quote, urlencode
 
 import falcon.inspect
 import falcon.testing
+import msgspec
 import pytest
 from agent_rig import InMemoryDashboard, agent_in, wire
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jobledger.http.agent.app import agent_app
+from jobledger.http.wire.instances import decode_instance
 from test_agent_http import instance, schedule
 
 EXAMPLES = int(os.environ.get("JOBLEDGER_FUZZ_EXAMPLES", "50"))
@@ -41,6 +43,7 @@ JOBS = {
     ]
 }
 INSTANCE = instance("daily", "files")
+OWN_INSTANCE = msgspec.to_builtins(decode_instance(json.dumps(INSTANCE).encode()))
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=20),
@@ -108,7 +111,7 @@ SERVICES = [
     Service("DELETE", "/rest/contextInstance/removeAll", anything),
     Service("GET", "/rest/jobUtils/kill/{}"),
     Service("POST", "/api/v1/initiations", spoilt([INITIATION, wire(2)]) | anything),
-    Service("PUT", "/api/v1/instances", spoilt({"i1": INSTANCE}) | anything),
+    Service("PUT", "/api/v1/instances", spoilt([OWN_INSTANCE]) | anything),
     Service("GET", "/api/v1/runs"),
     Service("POST", "/api/v1/runs/{}/kill", anything),
     Service("GET", "/api/v1/runs/{}/log/{}"),

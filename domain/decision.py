@@ -311,7 +311,7 @@ class Decision:
         """Kill what runs, let go of what is held and let the agents forget the instance."""
         state = self.state
         for index, job in sorted(state.jobs.items()):
-            if job.under_way:
+            if job.can_be_killed:
                 self.ask_to_kill(state.topology.units[index])
         agents = () if state.prepared else state.agents
         self.record(InstanceEnded(reason=reason, agents=agents))

@@ -256,6 +256,7 @@ class KillRequested(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag
     """The agent is to stop the job's process group."""
 
     initiation: int
+    """0: somebody else started it, and its process is all that is known of it."""
     agent: str
     pid: int | None = None
     force: bool = False

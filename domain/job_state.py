@@ -98,6 +98,11 @@ class JobState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc
         return self.initiation > 0 and not self.closed
 
     @property
+    def can_be_killed(self) -> bool:
+        """Whether an agent can be told what to end: an initiation, or the process of somebody else."""
+        return self.under_way or (self.status is JobStatus.RUNNING and self.pid is not None)
+
+    @property
     def on_its_way(self) -> bool:
         """Whether an agent is told to run it and has not reported its start."""
         return self.under_way and self.status not in _RUNNING

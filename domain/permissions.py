@@ -39,6 +39,9 @@ def refusal(state: InstanceState, unit: Unit, command: str) -> Refused | None:
     if job.on_its_way and command in NOT_ON_ITS_WAY:
         told = f"was initiated, and agent {unit.job.agent} has not reported its start: reset it first"
         return _refused(unit, job.status, told)
+    if command == "kill" and not job.can_be_killed:
+        told = "runs, and was not started from here: nothing is known by which its agent could end it"
+        return _refused(unit, job.status, told)
     return None
 
 

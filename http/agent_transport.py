@@ -42,6 +42,15 @@ class _Answers(msgspec.Struct):
     items: list[_Taken]
 
 
+class _Problem(msgspec.Struct):
+    """What agents of ours answer on their own API when something is not as it should be."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+
+
 class HttpAgentTransport:
     """Speaks the services that every agent has, and a list of initiations at once to agents of our own."""
 
@@ -97,12 +106,19 @@ class HttpAgentTransport:
             return str(refused)
         return None
 
-    def kill(self, initiation_id: str, pid: int | None, *, force: bool) -> None:
-        """Stop the process group of a run; an agent that knows no such run is content."""
+    def kill(self, initiation_id: str | None, pid: int | None, *, force: bool) -> None:
+        """Stop the process group of a run; an agent that knows no such run is content.
+
+        Agents that are not ours know no runs, only processes. Ours is not asked for the process of a run that
+        it knows no more: by now it may be that of another.
+        """
         by_force = "true" if force else "false"
-        run = quote(initiation_id, safe="")
-        status = self._may_be_gone("POST", f"/api/v1/runs/{run}/kill?force={by_force}")
-        if status in _NO_SUCH_SERVICE and pid is not None:
+        if initiation_id is not None:
+            run = quote(initiation_id, safe="")
+            status, answer = self._may_be_gone("POST", f"/api/v1/runs/{run}/kill?force={by_force}")
+            if status not in _NO_SUCH_SERVICE or _is_ours(answer):
+                return
+        if pid is not None:
             self._may_be_gone("GET", f"/rest/jobUtils/kill/{pid}?destroy={by_force}")
 
     def output(self, initiation_id: str, stream: str, offset: int, limit: int) -> bytes:
@@ -116,11 +132,11 @@ class HttpAgentTransport:
         """Let go of connections."""
         self._http.clear()
 
-    def _may_be_gone(self, method: str, path: str, body: bytes | None = None) -> int:
+    def _may_be_gone(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         status, answer = self._send(method, path, body)
         if status in _TRY_LATER:
             raise AgentUnreachable(_told(status, answer))
-        return status
+        return status, answer
 
     def _must(self, method: str, path: str, body: bytes | None = None) -> bytes:
         status, answer = self._send(method, path, body)
@@ -138,6 +154,15 @@ class HttpAgentTransport:
         if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise AgentUnreachable(_told(answer.status, answer.data))
         return answer.status, answer.data
+
+
+def _is_ours(answer: bytes) -> bool:
+    """Whether an agent of ours says no."""
+    try:
+        msgspec.json.decode(answer, type=_Problem)
+    except msgspec.DecodeError:
+        return False
+    return True
 
 
 def _told(status: int, answer: bytes) -> str:

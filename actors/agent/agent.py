@@ -10,7 +10,7 @@ import structlog
 
 from ...domain.instants import Instant
 from ...domain.messages import Initiation, ProvisionedJobs, PublishedInstance
-from ...storage.segment_log import SegmentLog
+from ...storage.segment_log import SegmentLog, SegmentLogError
 from ..timers import Clock
 from .acceptance import Acceptance
 from .board import RunBoard, RunRow
@@ -19,7 +19,7 @@ from .dead_letters import DeadLetters
 from .environment import OutputPaths
 from .file_marks import FileMarks
 from .file_watchers import FileWatchersActor, ReadWatchers, RefreshWatchers, ReleaseWatchers
-from .fire_marks import FireMarks
+from .fire_marks import FireMarks, MarksDamaged
 from .host import THIS_HOST, Host, host_zone
 from .instance_store import InstanceStore
 from .intake import Accepted, Intake
@@ -92,8 +92,7 @@ class Agent:
         self._provision = ProvisionStore(data / "provisioned.json", self._refresh, files)
         self._instances = InstanceStore(data / "instances", self._refresh, files)
         self._acceptance = Acceptance(config.name, self._intake, self._provision, self._zone)
-        self._marks = FireMarks(data / "fires.json", files)
-        self._marks.bring_forward(self._reports.reported(self._marks.reported_through))
+        self._marks = self._read_marks()
         self._file_marks = FileMarks(data / "files.json", files)
         self._seal = Seal(data / "secrets.key", files)
         self._preparation = Preparation(
@@ -197,8 +196,19 @@ class Agent:
         if self._instances_known:
             self._file_watchers.tell(ReleaseWatchers())
 
+    def _read_marks(self) -> FireMarks:
+        marks = FireMarks(self.config.data_dir / "fires.json", self._host.files)
+        marks.bring_forward(self._reports.reported(marks.reported_through))
+        return marks
+
     def _restart_schedules(self) -> None:
-        """Supervision: marks and stores are as they were, so nothing is fired twice or left out."""
+        """Supervision: what stands on disk counts, so nothing is fired twice or left out."""
+        try:
+            self._marks = self._read_marks()
+        except (MarksDamaged, SegmentLogError, OSError) as error:
+            _log.error("schedules cannot be begun anew yet", error=str(error))
+            self._timers.set("restart", self._clock() + _RESTART_MS, self._restart_schedules)
+            return
         self._schedules = self._start_schedules()
         if self._instances_known:
             self._schedules.tell(Release())

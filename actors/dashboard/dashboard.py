@@ -987,7 +987,11 @@ class Dashboard:
         if not isinstance(message, Push) and not self.ledger.last_position(plan_stream(name)):
             # Without this, asking for names that nobody has would leave an actor behind for each.
             raise UnknownName(f"there is no plan {name}")
-        return self._plan_actor(name).ask(message, timeout=ANSWER_SECONDS)
+        try:
+            return self._plan_actor(name).ask(message, timeout=ANSWER_SECONDS)
+        except pykka.ActorDeadError:
+            # It ended over what came before this message; another one begins from the log.
+            return self._plan_actor(name).ask(message, timeout=ANSWER_SECONDS)
 
     def _set_start(self, plan: str, at: Instant | None) -> None:
         if at is None:

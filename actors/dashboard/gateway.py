@@ -234,7 +234,8 @@ class AgentGatewayActor(pykka.ThreadingActor):
             case "remove", _:
                 transport.remove(str(recorded.originator_id), recorded.at, order=order)
             case "kill", KillRequested(initiation=number, pid=pid, force=force):
-                transport.kill(f"{recorded.originator_id}-{number}", pid, force=force)
+                run = f"{recorded.originator_id}-{number}" if number else None
+                transport.kill(run, pid, force=force)
             case _:
                 raise ValueError(f"{kind} of {type(recorded.fact).__name__} is nothing to deliver")
 

@@ -48,8 +48,11 @@ class AgentTransport(Protocol):
         """Have jobs run; for each, ``None`` or why the agent refuses it for good."""
         ...
 
-    def kill(self, initiation_id: str, pid: int | None, *, force: bool) -> None:
-        """Stop the process group of a run, by force or not; one that has ended already is no error."""
+    def kill(self, initiation_id: str | None, pid: int | None, *, force: bool) -> None:
+        """Stop the process group of a run, by force or not; one that has ended already is no error.
+
+        Without an initiation somebody else has started it, and the process is all that is known.
+        """
         ...
 
     def output(self, initiation_id: str, stream: str, offset: int, limit: int) -> bytes:

@@ -81,7 +81,7 @@ class MemoryAgent:
                     self._changed.notify_all()
         return answers
 
-    def kill(self, initiation_id: str, pid: int | None, *, force: bool) -> None:
+    def kill(self, initiation_id: str | None, pid: int | None, *, force: bool) -> None:
         self._tell(f"kill {pid}{' by force' if force else ''}")
 
     def output(self, initiation_id: str, stream: str, offset: int, limit: int) -> bytes:

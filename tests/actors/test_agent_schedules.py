@@ -3,13 +3,15 @@
 import errno
 import itertools
 import random
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pykka
 import pytest
-from agent_rig import AGENT, ManualTime
+from agent_rig import AGENT, InMemoryDashboard, ManualTime, agent_in
 from hypothesis import given
 from hypothesis import strategies as st
 from jobledger.actors.agent.fire_marks import FireMarks
@@ -167,6 +169,28 @@ def test_an_instance_that_is_removed_is_not_fired_for_any_more(bench: Bench) -> 
     bench.disarm("i1")
     bench.move_to(SIX)
     assert [event.instance_id for event in bench.events] == ["i2"]
+
+
+def test_schedules_that_fail_are_begun_anew_and_lose_no_fire(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dashboard, write, failed = InMemoryDashboard(), Reports.write, threading.Event()
+
+    def fails_once(reports: Reports, events: list[ProcessEvent]) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("a fault of this release")
+        write(reports, events)
+
+    monkeypatch.setattr(Reports, "write", fails_once)
+    with agent_in(tmp_path, dashboard) as agent:
+        assert agent.provision([ProvisionedJobs(plan="plan", jobs=(schedule("* * * * * ?"),))]) == []
+        began = time.time_ns() // 1_000_000
+        agent.publish([instance(started_at=began)])
+        told = dashboard.told.wait_for(lambda events: len(events) >= 3)
+    assert failed.is_set()
+    first = -(-began // SECOND) * SECOND
+    assert [event.fired_at for event in told[:3]] == [first, first + SECOND, first + 2 * SECOND]
 
 
 @pytest.mark.parametrize("startup", [StartupControl.MANUAL, StartupControl.DISABLED])

@@ -12,7 +12,7 @@ from jobledger.actors.dashboard import instance_actor
 from jobledger.actors.dashboard.dashboard import PlanInvalid
 from jobledger.actors.dashboard.errors import NotPermitted, UnknownName
 from jobledger.domain.commands import EndInstance, HoldJob, ReleaseJob, SubmitJob
-from jobledger.domain.facts import EventIgnored, EventParked, InstanceEnded, JobFailed
+from jobledger.domain.facts import EventIgnored, EventParked, InstanceEnded, JobFailed, KillRequested
 from jobledger.domain.instance import InstanceState, replay
 from jobledger.domain.snapshots import digest, freeze
 from jobledger.domain.status import JobStatus
@@ -260,6 +260,18 @@ def test_ending_kills_what_runs_and_removes_the_instance_from_its_agents(tmp_pat
         agent.wait_for(lambda each: each.told[-2:] == ["kill 4711", "remove"])
         assert agent.removed == {str(instance_id): facts[-1].at}
         assert [row.status for row in here.dashboard.instances(active=True).items] == []
+
+
+def test_ending_kills_the_process_of_a_job_that_somebody_else_started(tmp_path: Path) -> None:
+    with bench(tmp_path) as here:
+        agent = here.agent()
+        instance_id = begin(here)
+        here.report(instance_id, "c", starting=True, pid=4712, id="c/started")
+        here.wait(instance_id, lambda each: each.job(2).status is JobStatus.RUNNING)
+        facts = here.dashboard.command(instance_id, EndInstance(), OPERATOR)
+        kills = [each.fact for each in facts if isinstance(each.fact, KillRequested)]
+        assert (kills[-1].job, kills[-1].initiation, kills[-1].pid) == ("host-c", 0, 4712)
+        agent.wait_for(lambda each: each.told[-2:] == ["kill 4712", "remove"])
 
 
 def test_what_agents_are_told_is_numbered_and_a_dashboard_made_anew_goes_on_above(tmp_path: Path) -> None:

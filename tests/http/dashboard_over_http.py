@@ -77,7 +77,7 @@ class QuietAgent:
         """All accepted."""
         return [None for _ in initiations]
 
-    def kill(self, initiation_id: str, pid: int | None, *, force: bool) -> None:
+    def kill(self, initiation_id: str | None, pid: int | None, *, force: bool) -> None:
         """Accepted."""
 
     def output(self, initiation_id: str, stream: str, offset: int, limit: int) -> bytes:

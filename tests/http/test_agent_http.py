@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from agent_rig import AgentProcess, StandInDashboard, wire
+from jobledger.http.agent_transport import HttpAgentTransport
 
 
 @pytest.fixture
@@ -122,6 +123,24 @@ def test_only_own_jobs_are_killed(agent: AgentProcess, dashboard: StandInDashboa
     codes = {event["initiationId"]: event["returnCode"] for event in events if not event["jobStarting"]}
     assert codes == {"id-1": 137, "id-2": 143}
     assert agent.request("POST", "/api/v1/runs/id-2/kill")[0] == 404
+
+
+def test_a_run_that_has_ended_is_not_killed_by_the_number_of_its_process(
+    agent: AgentProcess, dashboard: StandInDashboard
+) -> None:
+    """The number may be that of another run by now."""
+    transport = HttpAgentTransport(f"http://127.0.0.1:{agent.port}")
+    agent.request("PUT", "/rest/schedulerJobInitiation", wire(1, "true"))
+    dashboard.wait_finished("id-1")
+    agent.request("PUT", "/rest/schedulerJobInitiation", wire(2, "sleep 60"))
+    dashboard.wait_for(lambda events: any(event["id"] == "id-2/started" for event in events))
+    pid = next(event["pid"] for event in dashboard.events if event["id"] == "id-2/started")
+    transport.kill("id-1", pid, force=True)
+    assert [run["initiation_id"] for run in agent.request("GET", "/api/v1/runs")[1]["items"]] == ["id-2"]
+    transport.kill(None, pid, force=True)
+    ends = dashboard.wait_finished("id-2")
+    assert [event["returnCode"] for event in ends if event["id"] == "id-2/finished"] == [137]
+    transport.close()
 
 
 def test_a_bad_template_changes_nothing_and_says_what_is_wrong(agent: AgentProcess) -> None:

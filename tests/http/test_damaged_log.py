@@ -8,8 +8,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 import pytest
-from dashboard_over_http import Served, eventually, finished, served
+from dashboard_over_http import Served, eventually, finished, nightly, served
 from jobledger.domain.instance import STATE_SCHEMA
+from jobledger.domain.plan_log import plan_stream
 from jobledger.storage.ledger import DATABASE_FILE
 
 Damage = Callable[[sqlite3.Connection, str], object]
@@ -105,3 +106,28 @@ def test_a_snapshot_that_does_not_read_is_passed_over_for_the_log(tmp_path: Path
     two = two_instances(tmp_path, damage)
     with served(tmp_path) as running:
         assert running.shown(two.damaged)["counts"] == running.shown(two.sound)["counts"]
+
+
+def test_a_plan_that_is_damaged_is_named_and_the_others_go_on(tmp_path: Path) -> None:
+    with served(tmp_path) as running:
+        running.push(nightly("other"))
+        of_other, of_nightly = running.start("other"), running.start()
+    stream = plan_stream("other").hex
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database:
+        unreadable(1)(database, stream)
+        database.commit()
+
+    with served(tmp_path) as running:
+        for method, path in (
+            ("POST", "/api/v1/plans/other/instances"),
+            ("GET", "/api/v1/plans/other"),
+            ("GET", f"/api/v1/instances/{of_other}"),
+        ):
+            refused = running.call(method, path)
+            assert refused.status_code == 500, path
+            assert "damaged on disk: fact 1 of" in refused.json["detail"], path
+        assert running.get("/api/v1/plans").status_code == 200
+        assert running.shown(of_nightly)["status"] == "WAITING"
+        assert list(running.get("/rest/jobContext/getByAgentName?agentName=host").json) == [of_nightly]
+        running.start()
+        running.push(nightly("third"))

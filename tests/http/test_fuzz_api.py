@@ -29,6 +29,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Do not use the `random` module i
 
 EXAMPLES = int(os.environ.get("JOBLEDGER_FUZZ_EXAMPLES", "50"))
 AGENT_IS_AWAY = 502
+NAMES_SOMETHING = r"\{"
+"""In the address of a service."""
 
 
 class _Fuzzed(NamedTuple):
@@ -90,7 +92,7 @@ def _as_it_is(_context: object, value: object) -> bytes:
 
 
 def _use_real_names(case: schemathesis.Case, running: _Fuzzed) -> None:
-    """Every other time a name that exists, so that more than not-found is tried."""
+    """Names that exist, so that more than not-found is tried; now and then all but one."""
     real: dict[str, object] = {
         "plan": "nightly",
         "context": "nightly",
@@ -102,23 +104,14 @@ def _use_real_names(case: schemathesis.Case, running: _Fuzzed) -> None:
     }
     if "instance_id" in case.path_parameters:
         real["instance_id"] = running.newest_instance()
-    for name, value in case.path_parameters.items():
-        if name in real and crc32(repr(value).encode()) % 2:
+    drawn = crc32(repr(case.path_parameters).encode())
+    left_alone = list(case.path_parameters)[drawn % 16] if drawn % 16 < len(case.path_parameters) else None
+    for name in case.path_parameters:
+        if name in real and name != left_alone:
             case.path_parameters[name] = real[name]
 
 
-@schema.parametrize()
-@hypothesis.settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    derandomize=EXAMPLES <= 50,
-    database=None,
-    phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate, hypothesis.Phase.shrink),
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
-def test_no_request_breaks_a_service_and_what_is_refused_changes_nothing(case: schemathesis.Case) -> None:
-    running = _running[0]
-    _use_real_names(case, running)
+def _send(case: schemathesis.Case, running: _Fuzzed) -> None:
     before = running.settled()
 
     response = case.call()
@@ -135,3 +128,31 @@ def test_no_request_breaks_a_service_and_what_is_refused_changes_nothing(case: s
             response_schema_conformance,
         ],
     )
+
+
+def _requests(number: int) -> hypothesis.settings:
+    return hypothesis.settings(
+        max_examples=number,
+        deadline=None,
+        derandomize=EXAMPLES <= 50,
+        database=None,
+        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate, hypothesis.Phase.shrink),
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+
+
+@schema.exclude(path_regex=NAMES_SOMETHING).parametrize()
+@_requests(EXAMPLES)
+def test_no_request_breaks_a_service_and_what_is_refused_changes_nothing(case: schemathesis.Case) -> None:
+    _send(case, _running[0])
+
+
+@schema.include(path_regex=NAMES_SOMETHING).parametrize()
+@_requests((EXAMPLES + 1) // 2)
+def test_no_request_about_something_breaks_a_service_whether_it_is_there_or_not(
+    case: schemathesis.Case,
+) -> None:
+    """Each request is sent as it was made up, and once more with the names of what is there."""
+    _send(case, _running[0])
+    _use_real_names(case, _running[0])
+    _send(case, _running[0])

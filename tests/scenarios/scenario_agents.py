@@ -86,7 +86,7 @@ class StandInAgent:
                 self._told(order)
         return answers
 
-    def kill(self, initiation_id: str, pid: int | None, *, force: bool) -> None:
+    def kill(self, initiation_id: str | None, pid: int | None, *, force: bool) -> None:
         """Take note; a kill is of an initiation, or of a process where only that is known."""
         run = initiation_id or f"pid {pid}"
         self._told(Order(self.name, "kill", initiation_id=run, force=force))

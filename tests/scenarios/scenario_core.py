@@ -451,7 +451,7 @@ class CoreStage:
             case "remove", _:
                 agent.remove(str(stream))
             case "kill", KillRequested(initiation=number, pid=pid, force=force):
-                agent.kill(f"{stream}-{number}", pid, force=force)
+                agent.kill(f"{stream}-{number}" if number else None, pid, force=force)
             case "initiate", JobInitiated() as fact:
                 self._initiate(agent, stream, fact)
             case _:

@@ -172,8 +172,11 @@ class TransportOverNetwork:
 
         return self._ask(initiate)
 
-    def kill(self, initiation_id: str, pid: int | None, *, force: bool) -> None:
-        self._ask(lambda agent: agent.kill(initiation_id, force=force))
+    def kill(self, initiation_id: str | None, pid: int | None, *, force: bool) -> None:
+        if initiation_id is not None:
+            self._ask(lambda agent: agent.kill(initiation_id, force=force))
+        elif pid is not None:
+            self._ask(lambda agent: agent.kill_pid(pid, force=force))
 
     def output(self, initiation_id: str, stream: str, offset: int, limit: int) -> bytes:
         raise AgentRefused("a simulated command writes nothing")

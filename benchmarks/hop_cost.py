@@ -9,11 +9,11 @@ import tempfile
 from pathlib import Path
 
 import psutil
-from report import show
+from report import amount, show
 from rig import Rig, Server, bundle, command, running
 
-LENGTH = 400
-DIAMONDS = 50
+LENGTH = amount(400, 10)
+DIAMONDS = amount(50, 3)
 
 
 def own_ms(process: psutil.Process) -> float:

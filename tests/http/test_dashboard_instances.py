@@ -263,7 +263,9 @@ def test_a_job_is_submitted_by_hand_with_parameters(dashboard: Served) -> None:
 
 def test_a_command_that_the_status_does_not_permit_says_which_would(dashboard: Served) -> None:
     instance_id = dashboard.start()
-    dashboard.put("/rest/event/scheduled", finished(instance_id, jobStarting=True, successful=False))
+    dashboard.put(
+        "/rest/event/scheduled", finished(instance_id, jobStarting=True, successful=False, pid=4711)
+    )
     job = f"/api/v1/instances/{instance_id}/contexts/nightly/jobs/host-load"
     eventually(lambda: dashboard.get(job).json["status"] == "RUNNING")
     before = dashboard.digest()

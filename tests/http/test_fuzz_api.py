@@ -71,8 +71,8 @@ schema.config.generation.update(with_security_parameters=False)
 
 @pytest.fixture(autouse=True)
 def dashboard(tmp_path: Path) -> Iterator[Served]:
-    """A dashboard with something to find in it."""
-    with served(tmp_path) as running:
+    """A dashboard with something to find in it, and no place for those who would wait for a change."""
+    with served(tmp_path, waiting_places=0) as running:
         instance_id = running.start()
         running.put("/rest/event/scheduled", finished(instance_id))
         running.put("/rest/event/scheduled", finished("6f0e4a0e-0000-4000-8000-000000000001"))

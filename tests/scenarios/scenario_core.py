@@ -444,8 +444,6 @@ class CoreStage:
                 agent.withdraw(plan.name)
             case "withdraw", AgentsSynchronised(plan=name) | PlanDeleted(plan=name):
                 agent.withdraw(name)
-            case "publish", _ if self._states[stream].ended:
-                return
             case "publish", _:
                 agent.publish(PublishedInstance(instance_id=str(stream), plan=self._states[stream].plan))
             case "remove", _:

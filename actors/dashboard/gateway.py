@@ -111,36 +111,20 @@ class AgentGatewayActor(pykka.ThreadingActor):
                 self._ledger.receive(refusals)
             self._delivered_through(items)
             return
-        at_once = 1 if kind == "kill" else len(items)
-        for first in range(0, len(items), at_once):
-            self._deliver_each(transport, kind, items[first : first + at_once])
-
-    def _deliver_each(self, transport: AgentTransport, kind: str, items: Sequence[Outgoing]) -> None:
-        """One after the other, and all are noted down then: what an agent hears twice changes nothing."""
-        told = 0
-        try:
-            for item in items:
-                self._tell(transport, kind, item)
-                told += 1
-        except Exception:
-            if told:
-                self._delivered_through(items[:told])
-            raise
-        self._delivered_through(items)
-
-    def _tell(self, transport: AgentTransport, kind: str, item: Outgoing) -> None:
-        try:
-            self._give(transport, kind, item)
-        except AgentRefused as error:
-            _log.error(
-                "agent refused",
-                agent=self._agent,
-                order=kind,
-                stream=str(item.recorded.originator_id),
-                error=str(error),
-            )
-            self._last_error = str(error)
-            self._refused(f"it refused to {kind}: {error}")
+        for item in items:
+            try:
+                self._give(transport, kind, item)
+            except AgentRefused as error:
+                _log.error(
+                    "agent refused",
+                    agent=self._agent,
+                    order=kind,
+                    stream=str(item.recorded.originator_id),
+                    error=str(error),
+                )
+                self._last_error = str(error)
+                self._refused(f"it refused to {kind}: {error}")
+            self._delivered_through([item])
 
     def _delivered_through(self, items: Sequence[Outgoing]) -> None:
         self._ledger.delivered(self._agent, items[-1].sequence)

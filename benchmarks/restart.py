@@ -42,17 +42,17 @@ class Agent:
     def __init__(self) -> None:
         self.published = 0
 
-    def provision(self, jobs: object) -> None:
+    def provision(self, *_given: object, **_how: object) -> None:
         """Take it."""
 
-    def withdraw(self, plan: str) -> None:
+    def withdraw(self, *_given: object, **_how: object) -> None:
         """Take it."""
 
-    def publish(self, *_given: object) -> None:
+    def publish(self, *_given: object, **_how: object) -> None:
         """Take it, and count."""
         self.published += 1
 
-    def remove(self, instance_id: str) -> None:
+    def remove(self, *_given: object, **_how: object) -> None:
         """Take it."""
 
     def initiate(self, initiations: Sequence[Initiation]) -> list[str | None]:

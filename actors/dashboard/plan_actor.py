@@ -276,13 +276,13 @@ class PlanActor(PooledActor):
         self._hear()
         if not self._closing():
             self._read_source_before_starts()
-            self._decide(lambda decision: decision.account(_ACCOUNTING))
+            self._decide_about_starts(lambda decision: decision.account(_ACCOUNTING))
 
     def _account(self) -> None:
         """Account for everything that is due before an order changes what starts mean."""
         self._hear()
         self._read_source_before_starts()
-        while self._decide(_taken_in):
+        while self._decide_about_starts(_taken_in):
             pass
 
     def _closing(self) -> bool:
@@ -386,7 +386,7 @@ class PlanActor(PooledActor):
             dry_run=message.dry_run,
         )
         cause = message.origin.cause("StartInstance")
-        _permit(self._decide(lambda decision: decision.start_by_hand(order, cause)))
+        _permit(self._decide_about_starts(lambda decision: decision.start_by_hand(order, cause)))
         return instance_id
 
     def _ordered(self, order: Callable[[PlanDecision], Refused | None]) -> tuple[Recorded, ...]:
@@ -417,7 +417,16 @@ class PlanActor(PooledActor):
     # --- deciding and storing -------------------------------------------------------------------------------
 
     def _decide(self, work: Callable[[PlanDecision], T], *, entry: InboxEntry | None = None) -> T:
-        """Have something decided and stored, with the inbox entry that it follows from.
+        """Have something decided and stored, with the inbox entry that it follows from."""
+        state = self._known()
+        with self._alone(), self._locks_of(state.plan) as held:
+            decision = PlanDecision(state, self._stream, self._world(held))
+            answer = work(decision)
+            self._store(decision, held, entry)
+        return answer
+
+    def _decide_about_starts(self, work: Callable[[PlanDecision], T]) -> T:
+        """Have something decided that may start an instance, and stored, once the inbox is heard.
 
         What is active is looked at before the inbox. So an instance that ends just now to begin anew is found
         in the one or in the other, and no start takes its place.
@@ -425,11 +434,10 @@ class PlanActor(PooledActor):
         while True:
             state = self._known()
             with self._alone(), self._locks_of(state.plan) as held:
-                world = self._world(held)
-                if entry is not None or not self._around.ledger.unhandled(self._stream):
-                    decision = PlanDecision(state, self._stream, world)
+                decision = PlanDecision(state, self._stream, self._world(held))
+                if not self._around.ledger.unhandled(self._stream):
                     answer = work(decision)
-                    self._store(decision, held, entry)
+                    self._store(decision, held)
                     return answer
             self._hear()
 

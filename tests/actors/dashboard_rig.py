@@ -153,14 +153,6 @@ class Bench:
             state = self.dashboard.wait_for_change(instance_id, state.position, 0.5)
         return state
 
-    def wait_delivered(self, left: int = 0, agent: str = "host") -> None:
-        """Return once so many deliveries to an agent are left."""
-        for _ in range(1000):
-            if len(self.dashboard.ledger.outgoing(agent)) == left:
-                return
-            threading.Event().wait(0.01)
-        raise AssertionError(f"left to deliver: {self.dashboard.ledger.outgoing(agent)}")
-
     def pass_time(self, to: int) -> None:
         """Set the clock, and have the timers look at it."""
         self.now = to

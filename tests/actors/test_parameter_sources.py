@@ -318,6 +318,17 @@ def test_what_could_not_be_stored_is_told_again(
         here.wait(instance_id, lambda state: state.source_parameters == {"REGION": "east"})
 
 
+def test_an_instance_that_begins_anew_begins_with_what_the_source_says_by_then(
+    tmp_path: Path, files: Files
+) -> None:
+    with bench(tmp_path / "data", parameters_file=files.naming) as here:
+        here.dashboard.push_plan(EOD, {}, OPERATOR)
+        instance_id = here.dashboard.start_instance("eod", OPERATOR)
+        here.dashboard._sources._sources["eod"].values = {"REGION": "east"}
+        fresh, _ = here.dashboard.reset_instance(instance_id, OPERATOR)
+        assert region(here, fresh) == "east"
+
+
 def test_a_source_that_changes_while_the_database_cannot_be_read_is_taken_in_later(
     tmp_path: Path, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ Events are on disk before anybody hears of them, and orders are facts on disk be
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import date
 from itertools import islice
@@ -714,7 +714,10 @@ class Dashboard:
 
         One whose log is damaged is left out, so that the others go on; asked for alone it says what is wrong.
         """
-        states = [self._unless_damaged(row.instance_id) for row in self._active_rows(plan)]
+        return self._live(self._active_rows(plan))
+
+    def _live(self, rows: Iterable[InstanceRow]) -> list[InstanceState]:
+        states = [self._unless_damaged(row.instance_id) for row in rows]
         return [state for state in reversed(states) if state is not None and not state.ended]
 
     def _unless_damaged(self, instance_id: UUID) -> InstanceState | None:
@@ -737,9 +740,7 @@ class Dashboard:
 
     def instances_for_agent(self, agent: str) -> list[InstanceState]:
         """The active instances that an agent has to know: what is on disk, also if nobody heard of it yet."""
-        rows = [row for row in self._active_rows() if agent in row.agents]
-        states = [self.instance(row.instance_id) for row in reversed(rows)]
-        return [state for state in states if not state.ended]
+        return self._live(row for row in self._active_rows() if agent in row.agents)
 
     def wait_for_change(self, instance_id: UUID, after: int, timeout_seconds: float) -> InstanceState:
         """The live state once it is past a position, or when the time is over; raises ``UnknownName``."""

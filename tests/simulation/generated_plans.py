@@ -33,7 +33,7 @@ GLOBAL_EVENTS = ("rates", "close", "holiday")
 LOCKS = ("tape", "licence", "all")
 GROUPS = (None, None, "night", "NIGHT", "day")
 ZONES = ("UTC", "Europe/Zurich", "America/New_York", "Australia/Lord_Howe")
-_ATTEMPTS = 50
+_ATTEMPTS = 1_000
 
 
 def random_plan(

@@ -23,13 +23,13 @@ from jobledger.actors.dashboard.ports import AgentTransport, AgentUnreachable
 from jobledger.domain.instants import Instant, parse_rfc3339
 from jobledger.domain.messages import Initiation
 from jobledger.domain.plan import CommandJob, Context, JobPlan, ListedJob, StartWindow
-from report import fdatasync_per_second, show
+from report import amount, fdatasync_per_second, show
 
-PLANS = 1_000
-FEWER = 100
+PLANS = amount(1_000, 20)
+FEWER = PLANS // 10
 INSTANCES_OF_A_PLAN = 10
 JOBS = 10
-ROUNDS = 3
+ROUNDS = amount(3, 1)
 HOUR = 3_600_000
 NOON: Instant = parse_rfc3339("2026-01-05T12:00:00Z")
 MIDNIGHT = NOON + 12 * HOUR
@@ -38,6 +38,8 @@ WHO = Origin(by="benchmark")
 
 class Agent:
     """Takes everything, and counts what it is told to know."""
+
+    recognises_repeats = True
 
     def __init__(self) -> None:
         self.published = 0
@@ -194,14 +196,16 @@ def main() -> None:
             "active instances": PLANS * INSTANCES_OF_A_PLAN,
             "seconds until it takes requests": quiet.ready,
             "seconds until each plan has looked": quiet.looked,
-            f"a plan's share beside that of {FEWER} plans (floor 2)": ratio(quiet.looked, fewer_quiet.looked),
+            f"a plan's share among {PLANS} / among {FEWER} (floor 2)": ratio(
+                quiet.looked, fewer_quiet.looked
+            ),
             "a start of each is due: seconds until begun": due.looked,
-            f"such a plan's share beside that of {FEWER} plans": ratio(due.looked, fewer_due.looked),
+            f"such a plan's share in {PLANS} / in {FEWER}": ratio(due.looked, fewer_due.looked),
             "starts/s": PLANS / due.looked,
             "seconds until an agent has heard again": told,
             "instances told of/s": PLANS * INSTANCES_OF_A_PLAN / told,
             "fdatasync/s of this disk": syncs,
-            "starts for each fdatasync it could do": PLANS / due.looked / syncs,
+            "starts / fdatasyncs": PLANS / due.looked / syncs,
         },
     )
 

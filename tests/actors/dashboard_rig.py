@@ -22,6 +22,7 @@ from jobledger.domain.plan import (
     ListedJob,
     StartWindow,
 )
+from ledger_samples import wait_until
 
 DATABASE_URL: str | None = None
 """Where dashboards of this module keep their ledger; ``None``: SQLite in the test's folder."""
@@ -152,6 +153,13 @@ class Bench:
             assert time.monotonic() < deadline, f"{state.status} {state.counts()} at {state.position}"
             state = self.dashboard.wait_for_change(instance_id, state.position, 0.5)
         return state
+
+    def wait_delivered(self, left: int = 0, agent: str = "host") -> None:
+        """Return once so many deliveries to an agent are left."""
+        wait_until(
+            lambda: len(self.dashboard.ledger.outgoing(agent)) == left,
+            f"{left} deliveries to {agent} are left",
+        )
 
     def pass_time(self, to: int) -> None:
         """Set the clock, and have the timers look at it."""

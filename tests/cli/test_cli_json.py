@@ -125,6 +125,9 @@ def _of_plans(story: Story, folder: Path) -> None:
     assert [each["name"] for each in story.run("plan", "list")] == ["night"]
     assert story.run("plan", "show", "night")["version"] == 6
     assert story.run("plan", "graph", "night")["dependencies"][0]["after"] == ["host-load"]
+    assert story.run("plan", "disable", "night")["facts"][0]["type"] == "PlanDisabled"
+    assert story.run("plan", "enable", "night")["facts"][0]["type"] == "PlanEnabled"
+    assert story.run("plan", "log", "night")[-1]["type"] == "PlanEnabled"
     story.run("plan", "export", "night", "-o", str(folder / "night.zip"))
     assert (folder / "night.zip").is_file()
 
@@ -144,6 +147,7 @@ def _of_instances(story: Story) -> None:
     assert story.run("instance", "audit", "night")[-1]["after"] == position
     assert story.run("instance", "end", "night")["facts"][-1]["type"] == "InstanceEnded"
     story.run("instance", "start", "night")
+    assert story.run("instance", "reset", "night")["instance_id"] != started
 
 
 def _of_jobs(story: Story) -> None:
@@ -200,6 +204,8 @@ def _of_the_rest(story: Story, folder: Path) -> None:
     assert story.run("parameters", "refresh")["items"] == []
     assert story.run("encrypt", given="hunter2")["token"]
     assert story.run("notification", "list") == []
+    assert story.run("forecast") == []
+    assert story.run("plan", "delete", "night", "--yes")["standing"] in {"DELETING", "DELETED"}
 
 
 def _on_this_host(story: Story, folder: Path) -> None:
@@ -210,7 +216,7 @@ def _on_this_host(story: Story, folder: Path) -> None:
     assert story.run("user", "add", "you", "--role", "admin", *accounts)["name"] == "you"
     assert story.run("user", "list", *accounts)[0]["name"] == "you"
     story.run("user", "remove", "you", *accounts)
-    assert story.run("log", "rebuild", *accounts)["instances"] == 2
+    assert story.run("log", "rebuild", *accounts)["instances"] == 3
     log, _report = SegmentLog.open(folder / "log")
     log.append({"what": "one record"})
     log.close()

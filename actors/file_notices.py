@@ -61,9 +61,18 @@ class FileSystemNotices:
         import watchfiles  # noqa: PLC0415  only agents with file watchers need it
 
         try:
-            for _changes in watchfiles.watch(
-                *directories, recursive=False, stop_event=stop, rust_timeout=1_000, raise_interrupt=False
+            up = False
+            for changes in watchfiles.watch(
+                *directories,
+                recursive=False,
+                stop_event=stop,
+                rust_timeout=1_000,
+                yield_on_timeout=True,
+                raise_interrupt=False,
             ):
-                self._on_change()
+                # What changed before the watch was up is told of by nobody else.
+                if changes or not up:
+                    self._on_change()
+                up = True
         except (OSError, RuntimeError) as error:
             _log.warning("no notices from the file system, files are found by looking", error=str(error))

@@ -189,7 +189,7 @@ def test_a_dry_run_fails_when_it_is_told_to(tmp_path: Path, dashboard: InMemoryD
             ]
         )
         ends = dashboard.told.wait_finished("id-1", "id-2", "id-3")
-    assert [end.successful for end in ends.values()] == [False, False, True]
+    assert [ends[f"id-{number}"].successful for number in (1, 2, 3)] == [False, False, True]
 
 
 def test_a_job_excluded_on_this_day_of_the_week_counts_as_finished(

@@ -68,6 +68,11 @@ class RetirementActor(PooledActor):
                 self._retire()
         return None
 
+    def on_stop(self) -> None:
+        """Leave nothing to be found at the next start."""
+        if self._due:
+            self._retire()
+
     def _retire_in(self, milliseconds: int) -> None:
         self._alarm_set = True
         self._alarms.set("retirement", self._clock() + milliseconds, telling(self.actor_ref, RetireDue()))

@@ -10,7 +10,7 @@ import pytest
 from jobledger.domain.instants import parse_rfc3339
 from rig import Rig, bundle, command, running
 
-ROUNDS = int(os.environ.get("JOBLEDGER_CRASH_ROUNDS", "3"))
+ROUNDS = max(1, int(os.environ.get("JOBLEDGER_CRASH_ROUNDS", "10")) // 10)
 SEED = int(os.environ.get("JOBLEDGER_SEED", "20261124"))
 KILLS = 4
 SECOND = 1000

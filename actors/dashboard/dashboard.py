@@ -260,9 +260,13 @@ class Dashboard:
         self._timers.look()
 
     def _active_rows(self, plan: str | None = None) -> Iterator[InstanceRow]:
+        return self._rows(plan=plan, active=True)
+
+    def _rows(self, **wanted: Any) -> Iterator[InstanceRow]:
+        """The instances that ``Ledger.instances`` finds, page after page."""
         cursor: str | None = None
         while True:
-            page = self.ledger.instances(plan=plan, active=True, after_cursor=cursor, limit=1000)
+            page = self.ledger.instances(**wanted, after_cursor=cursor, limit=1000)
             yield from page.items
             cursor = page.next
             if cursor is None:
@@ -729,14 +733,8 @@ class Dashboard:
 
     def prepared_instances(self) -> list[InstanceState]:
         """The states of the instances that exist ahead of their start, the nearest first."""
-        found: list[InstanceState] = []
-        cursor: str | None = None
-        while True:
-            page = self.ledger.instances(status=PREPARED, after_cursor=cursor, limit=1000)
-            found += [self._logs.state(row.instance_id) for row in page.items]
-            cursor = page.next
-            if cursor is None:
-                return found[::-1]
+        states = [self._logs.state(row.instance_id) for row in self._rows(status=PREPARED)]
+        return states[::-1]
 
     def instances_for_agent(self, agent: str) -> list[InstanceState]:
         """The active instances that an agent has to know: what is on disk, also if nobody heard of it yet."""

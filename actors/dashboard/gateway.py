@@ -117,9 +117,7 @@ class AgentGatewayActor(pykka.ThreadingActor):
                     break
                 for kind, group in groupby(items, key=lambda item: item.kind):
                     self._deliver(transport, kind, list(group))
-        except AgentUnreachable as error:
-            self._pause(error)
-        except Unavailable as error:
+        except (AgentUnreachable, Unavailable) as error:
             self._pause(error)
         except Exception as error:  # noqa: BLE001  the supervisor: nothing is lost, it is tried again
             _log.exception("gateway failed, it goes on from the log", agent=self._agent)

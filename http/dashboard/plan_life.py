@@ -1,5 +1,6 @@
 """The life of plans: enable, disable and delete them, see how they stand and what happened to them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -120,15 +121,35 @@ def _now(dashboard: Dashboard, state: PlanState) -> PlanNow:
     )
 
 
+_ONE = "/api/v1/plans/{name}"
+
+
+def _turned(
+    order: str, summary: str, handle: Callable[[Call[ReasonBody, NoQuery]], Answer]
+) -> Route[ReasonBody, NoQuery]:
+    """The row of an order that a plan obeys or has obeyed already."""
+    return Route(
+        method="POST",
+        path=f"{_ONE}/{order}",
+        name=f"{order}_plan",
+        summary=summary,
+        access=Access.WRITE,
+        handle=handle,
+        body=optional_json_body(ReasonBody),
+        query=NoQuery,
+        answers={200: Accepted},
+        errors=(404, 409),
+        keyed=True,
+    )
+
+
 def routes(services: Services) -> tuple[Route[Any, Any], ...]:
     """The rows of this resource."""
     life = PlanLife(services)
-    one = "/api/v1/plans/{name}"
-    reason_body = optional_json_body(ReasonBody)
     return (
         Route(
             method="GET",
-            path=one,
+            path=_ONE,
             name="show_plan",
             summary="Show the newest version of a plan, and how the plan stands",
             access=Access.READ,
@@ -140,7 +161,7 @@ def routes(services: Services) -> tuple[Route[Any, Any], ...]:
         ),
         Route(
             method="DELETE",
-            path=one,
+            path=_ONE,
             name="delete_plan",
             summary="Delete a plan: end its instances and take its jobs from the agents",
             access=Access.ADMIN,
@@ -150,35 +171,11 @@ def routes(services: Services) -> tuple[Route[Any, Any], ...]:
             answers={200: Deleted},
             errors=(404, 409),
         ),
-        Route(
-            method="POST",
-            path=f"{one}/enable",
-            name="enable_plan",
-            summary="Let instances of a plan start again",
-            access=Access.WRITE,
-            handle=life.enable,
-            body=reason_body,
-            query=NoQuery,
-            answers={200: Accepted},
-            errors=(404, 409),
-            keyed=True,
-        ),
-        Route(
-            method="POST",
-            path=f"{one}/disable",
-            name="disable_plan",
-            summary="Let no instance of a plan start any more",
-            access=Access.WRITE,
-            handle=life.disable,
-            body=reason_body,
-            query=NoQuery,
-            answers={200: Accepted},
-            errors=(404, 409),
-            keyed=True,
-        ),
+        _turned("enable", "Let instances of a plan start again", life.enable),
+        _turned("disable", "Let no instance of a plan start any more", life.disable),
         Route(
             method="GET",
-            path=f"{one}/log",
+            path=f"{_ONE}/log",
             name="plan_log",
             summary="Read what happened to a plan: pushes, orders, starts, and starts that did not happen",
             access=Access.READ,

@@ -1,12 +1,11 @@
 """A dashboard that answers what a test tells it to, and the command line pointed at it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from command_line import Run, command_line
 from fake_dashboard import FakeDashboard, serving
-from jobledger.cli.main import cli
 
 
 @pytest.fixture
@@ -16,12 +15,5 @@ def fake() -> Iterator[FakeDashboard]:
 
 
 @pytest.fixture
-def run(fake: FakeDashboard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Result]:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("JOBLEDGER_URL", fake.url)
-    monkeypatch.delenv("JOBLEDGER_TOKEN", raising=False)
-
-    def invoke(*arguments: str, given: str | None = None) -> Result:
-        return CliRunner().invoke(cli, arguments, input=given, prog_name="jobledger")
-
-    return invoke
+def run(fake: FakeDashboard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    return command_line(fake.url, monkeypatch, tmp_path)

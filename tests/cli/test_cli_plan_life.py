@@ -1,16 +1,12 @@
 """``jobledger plan disable``, ``enable``, ``delete``, ``log``, ``instance reset`` and ``forecast``."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
-from click.testing import CliRunner, Result
-from jobledger.cli.main import cli
+from command_line import Run, command_line
 from real_dashboard import dashboard_on_a_port
-
-Run: TypeAlias = Callable[..., Result]
 
 PLAN = """\
 plan: NAME
@@ -29,15 +25,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def run(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("JOBLEDGER_URL", url)
-    monkeypatch.delenv("JOBLEDGER_TOKEN", raising=False)
     monkeypatch.chdir(tmp_path)
-
-    def invoke(*arguments: str) -> Result:
-        return CliRunner().invoke(cli, arguments, prog_name="jobledger")
-
-    return invoke
+    return command_line(url, monkeypatch, tmp_path)
 
 
 @pytest.fixture

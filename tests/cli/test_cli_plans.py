@@ -4,14 +4,12 @@ import json
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
-from jobledger.cli.main import cli
+from click.testing import Result
+from command_line import Run, command_line
 from real_dashboard import dashboard_on_a_port
-
-Run: TypeAlias = Callable[..., Result]
 
 PLAN = """\
 plan: nightly
@@ -35,15 +33,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def run(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("JOBLEDGER_URL", url)
-    monkeypatch.delenv("JOBLEDGER_TOKEN", raising=False)
     monkeypatch.chdir(tmp_path)
-
-    def invoke(*arguments: str) -> Result:
-        return CliRunner().invoke(cli, arguments, prog_name="jobledger")
-
-    return invoke
+    return command_line(url, monkeypatch, tmp_path)
 
 
 @pytest.fixture

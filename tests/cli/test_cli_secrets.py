@@ -5,17 +5,13 @@ import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
-from click.testing import CliRunner, Result
-from jobledger.cli.main import cli
+from command_line import Run, command_line
 from jobledger.storage.secret_keys import KeyFile
 from real_dashboard import dashboard_on_a_port
-
-Run: TypeAlias = Callable[..., Result]
 
 PLAN = """
 plan: nightly
@@ -42,15 +38,8 @@ def url(folder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def run(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("JOBLEDGER_URL", url)
-    monkeypatch.delenv("JOBLEDGER_TOKEN", raising=False)
     monkeypatch.chdir(tmp_path)
-
-    def invoke(*arguments: str, standard_input: str | bytes | None = None) -> Result:
-        return CliRunner().invoke(cli, arguments, input=standard_input, prog_name="jobledger")
-
-    return invoke
+    return command_line(url, monkeypatch, tmp_path)
 
 
 # --- keys ---------------------------------------------------------------------------------------------------
@@ -87,14 +76,14 @@ def test_tokens_in_a_file_are_renewed_and_nothing_else_in_it_is_changed(run: Run
     keys = KeyFile(file)
     raw = b"a: " + keys.seal("one").encode() + b"\r\n\xff # " + keys.seal("two").encode()
     keys.add()
-    renewed = run("key", "renew", "--key-file", str(file), standard_input=raw)
+    renewed = run("key", "renew", "--key-file", str(file), given=raw)
     assert renewed.exit_code == 0
     newest = tmp_path / "newest"
     newest.write_text(file.read_text().splitlines()[1])
     newest.chmod(0o600)
     opened = KeyFile(newest).open(renewed.stdout_bytes.decode("latin-1"))
     assert opened == "a: one\r\n\xff # two"
-    stranger = run("key", "renew", "--key-file", str(tmp_path / "other"), standard_input=raw)
+    stranger = run("key", "renew", "--key-file", str(tmp_path / "other"), given=raw)
     assert stranger.exit_code == 1
     assert "one" not in stranger.output
 
@@ -103,7 +92,7 @@ def test_a_key_file_that_others_can_read_is_told_with_what_to_do(run: Run, tmp_p
     file = tmp_path / "keys"
     KeyFile(file).seal("x")
     file.chmod(0o644)
-    told = run("encrypt", "--key-file", str(file), standard_input="x")
+    told = run("encrypt", "--key-file", str(file), given="x")
     assert told.exit_code == 1
     assert "chmod 600" in told.output
 
@@ -119,23 +108,23 @@ def test_a_value_on_standard_input_is_encrypted_without_its_last_line_break(run:
         (" two words \r\n", " two words "),
         ("üäö", "üäö"),
     ):
-        result = run("encrypt", standard_input=given)
+        result = run("encrypt", given=given)
         assert result.exit_code == 0, result.output
         assert keys.open(result.output.strip()) == meant
         assert given.strip() not in result.output
-    document = json.loads(run("encrypt", "--json", standard_input="x").output)
+    document = json.loads(run("encrypt", "--json", given="x").output)
     assert keys.open(document["token"]) == "x"
 
 
 def test_a_value_is_encrypted_without_a_dashboard_by_the_key_file(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "keys"
-    result = run("encrypt", "--key-file", str(file), "--url", "http://127.0.0.1:1", standard_input="x")
+    result = run("encrypt", "--key-file", str(file), "--url", "http://127.0.0.1:1", given="x")
     assert KeyFile(file).open(result.output.strip()) == "x"
 
 
 @pytest.mark.parametrize("given", ["", "\n", b"\xff"])
 def test_nothing_to_encrypt_is_a_mistake_of_the_command_line(run: Run, given: str | bytes) -> None:
-    assert run("encrypt", standard_input=given).exit_code == 2
+    assert run("encrypt", given=given).exit_code == 2
 
 
 def test_a_value_that_is_asked_for_is_not_echoed_and_the_token_alone_goes_to_standard_output(

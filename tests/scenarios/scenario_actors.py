@@ -1,6 +1,8 @@
 """The dashboard's actors on a real ledger, with agents that live in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
@@ -38,6 +40,13 @@ from scenario_stage import (
 OPERATOR = Origin(by="olga", source="10.0.0.7")
 
 
+@dataclass
+class _Refused:
+    """What came of an order: ``None`` when it was obeyed."""
+
+    what: Refusal | None = None
+
+
 class ActorStage:
     """Calls the dashboard as its HTTP resources would."""
 
@@ -71,9 +80,22 @@ class ActorStage:
         self._running.settle()
         return None
 
+    @contextmanager
+    def _refusals(self) -> Iterator[_Refused]:
+        """What the dashboard refuses within; at the end all that follows has happened."""
+        refused = _Refused()
+        try:
+            yield refused
+        except NotPermitted as error:
+            refused.what = refusal_of(error.refused)
+        except UnknownName as error:
+            refused.what = Refusal(str(error), unknown=True)
+        finally:
+            self._running.settle()
+
     def begin(self, beginning: Beginning) -> Refusal | None:
         """Begin an instance by hand."""
-        try:
+        with self._refusals() as refused:
             self._running.dashboard.start_instance(
                 beginning.plan,
                 OPERATOR,
@@ -83,13 +105,7 @@ class ActorStage:
                 hold_commands=beginning.commands_held,
                 dry_run=beginning.dry_run,
             )
-        except NotPermitted as error:
-            return refusal_of(error.refused)
-        except UnknownName as error:
-            return Refusal(str(error), unknown=True)
-        finally:
-            self._running.settle()
-        return None
+        return refused.what
 
     def order(self, order: PlanOrder) -> Refusal | None:
         """Give an order, and wait for what follows from it elsewhere."""
@@ -99,19 +115,13 @@ class ActorStage:
             "disable": dashboard.disable_plan,
             "delete": dashboard.delete_plan,
         }
-        try:
+        with self._refusals() as refused:
             give[order.verb](order.plan, Origin(by=order.by, source="10.0.0.7", reason=order.reason))
-        except NotPermitted as error:
-            return refusal_of(error.refused)
-        except UnknownName as error:
-            return Refusal(str(error), unknown=True)
-        finally:
-            self._running.settle()
-        return None
+        return refused.what
 
     def reset(self, instance_id: str, fresh: Fresh) -> Refusal | None:
         """Give the order, and wait for the fresh one."""
-        try:
+        with self._refusals() as refused:
             self._running.dashboard.reset_instance(
                 UUID(instance_id),
                 OPERATOR,
@@ -119,26 +129,14 @@ class ActorStage:
                 same_parameters=fresh.same_parameters,
                 hold_commands=fresh.commands_held,
             )
-        except NotPermitted as error:
-            return refusal_of(error.refused)
-        except UnknownName as error:
-            return Refusal(str(error), unknown=True)
-        finally:
-            self._running.settle()
-        return None
+        return refused.what
 
     def command(self, instance_id: str, command: Command) -> Refusal | None:
         """Give an order, and wait for what follows from it elsewhere."""
         origin = Origin(by=command.by, source="10.0.0.7", reason=command.reason)
-        try:
+        with self._refusals() as refused:
             self._running.dashboard.command(UUID(instance_id), domain_command(command), origin)
-        except NotPermitted as error:
-            return refusal_of(error.refused)
-        except UnknownName as error:
-            return Refusal(str(error), unknown=True)
-        finally:
-            self._running.settle()
-        return None
+        return refused.what
 
     def preview(self, instance_id: str, command: Command) -> list[str] | Refusal:
         """Ask what would follow."""

@@ -30,7 +30,9 @@ class FactOfLocks(_Fact, frozen=True, omit_defaults=True, kw_only=True):
     """Told in the log of an environment group's locks."""
 
 
-class _JobFact(_Fact, frozen=True, omit_defaults=True, kw_only=True):
+class FactOfJob(_Fact, frozen=True, omit_defaults=True, kw_only=True):
+    """Told of a job of a plan instance, whose state it may change."""
+
     job: JobIdentifier
     context: str | None = None
     """The standing that is meant, for a job whose standings are jobs of their own; else ``None``: all."""
@@ -88,15 +90,15 @@ class StartMoved(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True)
     business_date: str | None = None
 
 
-class JobHeld(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class JobHeld(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """The job does not start before it is released; it has left the queue of its lock."""
 
 
-class JobReleased(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class JobReleased(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """The job may start again."""
 
 
-class InitiationKept(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class InitiationKept(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """A held job became ready; it starts when it is released."""
 
     catalyst: Catalyst | None = None
@@ -104,19 +106,19 @@ class InitiationKept(_JobFact, frozen=True, omit_defaults=True, kw_only=True, ta
     """The context in which it became ready."""
 
 
-class InitiationDropped(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class InitiationDropped(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """What had made a held job ready was reset: it is not ready any more."""
 
 
-class JobSkipped(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class JobSkipped(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """The job will be passed over."""
 
 
-class JobEnabled(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class JobEnabled(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """The job will not be passed over any more, and waits."""
 
 
-class JobPassedOver(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class JobPassedOver(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """A skipped job's turn came: it counts as complete and did not run."""
 
     catalyst: Catalyst | None = None
@@ -124,21 +126,21 @@ class JobPassedOver(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag
     """The position of the fact since which it was to be passed over; 0: since the beginning."""
 
 
-class JobReset(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class JobReset(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """The job waits as if it had not run."""
 
 
-class ErrorAcknowledged(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class ErrorAcknowledged(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """Somebody accepted the job's failure, or the one to come."""
 
     ticket: str | None = None
 
 
-class DependantsFired(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class DependantsFired(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """What the success of a failed job would have started is started."""
 
 
-class JobLockQueued(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class JobLockQueued(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """The job is ready and waits for its lock."""
 
     lock: str
@@ -152,7 +154,7 @@ class JobLockQueued(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag
     """The context in which it became ready."""
 
 
-class JobInitiated(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class JobInitiated(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """The agent is to run the job once; delivered to it until it accepts."""
 
     initiation: int
@@ -172,7 +174,7 @@ class JobInitiated(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=
     """Parameters in which something is left that looks like an expression."""
 
 
-class JobStarted(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class JobStarted(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """The agent reported that the job's process runs."""
 
     initiation: int | None = None
@@ -184,7 +186,7 @@ class JobStarted(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=Tr
     error_path: str | None = None
 
 
-class JobCompleted(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class JobCompleted(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """The job finished as it should, or its event occurred."""
 
     initiation: int | None = None
@@ -202,7 +204,7 @@ class JobCompleted(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=
     """Of an event job that completes because another job ended."""
 
 
-class JobFailed(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class JobFailed(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """The job finished otherwise, could not be started, timed out, was killed, or nobody knows."""
 
     initiation: int | None = None
@@ -217,9 +219,12 @@ class JobFailed(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=Tru
     details: str | None = None
 
 
-class FireSkipped(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
-    """A due fire of a schedule or file watcher did not happen, and why."""
+class FireSkipped(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """A due fire of a schedule or file watcher did not happen, and why: nothing changes."""
 
+    job: JobIdentifier
+    context: str | None = None
+    """The standing that is meant, as of a fact of a job."""
     reason: str
     due_at: Instant | None = None
     event_id: str | None = None
@@ -244,7 +249,7 @@ class EventIgnored(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=Tru
     event_id: str | None = None
 
 
-class GlobalEventRaised(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class GlobalEventRaised(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """A global event job's dependencies were met: every active instance of the group is to receive it."""
 
     name: str
@@ -252,7 +257,7 @@ class GlobalEventRaised(_JobFact, frozen=True, omit_defaults=True, kw_only=True,
     catalyst: Catalyst | None = None
 
 
-class KillRequested(_JobFact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+class KillRequested(FactOfJob, frozen=True, omit_defaults=True, kw_only=True, tag=True):
     """The agent is to stop the job's process group."""
 
     initiation: int

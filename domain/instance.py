@@ -16,8 +16,7 @@ from .dates import Dates, dates_of
 from .facts import (
     EventIgnored,
     EventParked,
-    FactOfLocks,
-    FactOfPlan,
+    FactOfJob,
     FireSkipped,
     GlobalEventRaised,
     InstanceEnded,
@@ -37,7 +36,7 @@ from .instants import Instant
 from .job_state import UNTOUCHED, JobFact, JobState, job_after
 from .messages import DryRun
 from .parameters import KnownValues
-from .rollup import Counts, roll_up
+from .rollup import roll_up
 from .status import ENDED, PREPARED, ContextStatus, JobStatus
 from .topology import Counters, Topology, Unit
 
@@ -45,7 +44,7 @@ STATE_SCHEMA = 1
 """Of the stored form of a state; a snapshot of another schema is not read, the log is."""
 
 
-class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
+class InstanceState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Everything that is true of a plan instance at one position of its log."""
 
     instance_id: UUID
@@ -130,7 +129,7 @@ class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
 
     def context_status(self, context: int) -> ContextStatus:
         """The derived status of a context, by its index."""
-        return self.context_counters(context).status()
+        return self.context_counters(context).status
 
     def gate_holds(self, gate: int) -> bool:
         """Whether a gate of the plan's circuit holds now."""
@@ -149,8 +148,10 @@ class InstanceState(msgspec.Struct, frozen=True, kw_only=True):
 
     def initiation_number(self, initiation_id: str | None) -> int | None:
         """The number of one of this instance's initiations; ``None`` for any other id."""
+        if initiation_id is None:
+            return None
         prefix = f"{self.instance_id}-"
-        if initiation_id is None or not initiation_id.startswith(prefix):
+        if not initiation_id.startswith(prefix):
             return None
         number = initiation_id[len(prefix) :]
         return int(number) if number.isascii() and number.isdecimal() and len(number) < 16 else None
@@ -197,44 +198,58 @@ def evolve(state: InstanceState, recorded: Recorded) -> InstanceState:
 
     A fact out of its place is a fault of the log and raises ``ValueError``.
     """
-    if recorded.originator_version != state.position + 1:
+    position = recorded.originator_version
+    if position != state.position + 1:
         raise ValueError(
-            f"instance {state.instance_id}: fact {recorded.position} cannot follow position {state.position}"
+            f"instance {state.instance_id}: fact {position} cannot follow position {state.position}"
         )
     fact = recorded.fact
+    seen = state.seen
+    if (event_id := getattr(fact, "event_id", None)) is not None:
+        seen = seen.set(event_id, position)
+    if (key := recorded.cause.key) is not None and (order := order_id(key)) not in seen:
+        seen = seen.set(order, position)
+    if isinstance(fact, FactOfJob):
+        return _with_fact(state, fact, recorded, seen)
     match fact:
-        case JobInitiated():
-            state = _with_fact(state, fact, recorded)
-            state = replace(state, initiations=max(state.initiations, fact.initiation))
-        case GlobalEventRaised():
-            state = _with_fact(state, fact, recorded)
-            state = replace(state, raised=state.raised + 1)
         case EventIgnored() | FireSkipped() | EventParked() | ResetOrdered():
             # These are told and change no job.
-            state = replace(state, position=recorded.position)
+            after = state
         case InstancePrepared():
             raise ValueError(f"instance {state.instance_id} was prepared before")
         case InstanceStarted() | InstanceEnded() | StartMoved() | RunsUntilEnded():
-            state = _with_life(state, fact, recorded.at)
+            after = _with_life(state, fact, recorded.at)
         case ParametersSet() | SourceParametersTaken() | SchedulesDisabled() | SchedulesEnabled():
-            state = _with_setting(state, fact, recorded.position)
-        case FactOfPlan() | FactOfLocks():
-            raise ValueError(f"{type(fact).__name__} is no fact of a plan instance")
+            after = _with_setting(state, fact, position)
         case _:
-            state = _with_fact(state, fact, recorded)
-    seen = state.seen
-    if (event_id := getattr(fact, "event_id", None)) is not None:
-        seen = seen.set(event_id, recorded.position)
-    if (key := recorded.cause.key) is not None and (order := order_id(key)) not in seen:
-        seen = seen.set(order, recorded.position)
-    return replace(state, position=recorded.position, updated_at=recorded.at, seen=seen)
+            raise ValueError(f"{type(fact).__name__} is no fact of a plan instance")
+    return replace(after, position=position, updated_at=recorded.at, seen=seen)
 
 
-def _with_fact(state: InstanceState, fact: JobFact, recorded: Recorded) -> InstanceState:
-    unit = state.topology.unit_of(fact.job, fact.context)
+def _with_fact(state: InstanceState, fact: JobFact, recorded: Recorded, seen: Map[str, int]) -> InstanceState:
+    """The state after a fact of a job; one new state for all that it changes, as most facts are such."""
+    topology = state.topology
+    unit = topology.unit_of(fact.job, fact.context)
     if unit is None:
         raise ValueError(f"plan {state.plan} version {state.plan_version} has no job {fact.job}")
-    return with_job(state, unit, job_after(state.job(unit.index), fact, recorded.at, recorded.position))
+    position = recorded.originator_version
+    before = state.jobs.get(unit.index, UNTOUCHED)
+    job = job_after(before, fact, recorded.at, position)
+    gates, counters = roll_up(topology, state.gates, state.counters, unit, before=before, after=job)
+    return replace(
+        state,
+        position=position,
+        updated_at=recorded.at,
+        seen=seen,
+        jobs=state.jobs.set(unit.index, job),
+        gates=gates,
+        counters=counters,
+        tally=_tallied(state.tally, unit, before, job),
+        initiations=max(state.initiations, fact.initiation)
+        if isinstance(fact, JobInitiated)
+        else state.initiations,
+        raised=state.raised + isinstance(fact, GlobalEventRaised),
+    )
 
 
 def _with_life(
@@ -307,11 +322,18 @@ def replay(topology: Topology, facts: Iterable[Recorded]) -> InstanceState:
 def with_job(state: InstanceState, unit: Unit, job: JobState) -> InstanceState:
     """The state with one job changed, its gates and the contexts above it brought up to date."""
     before = state.job(unit.index)
-    counts = roll_up(state.topology, Counts(state.gates, state.counters), unit, before, job)
-    tally = state.tally
-    if job.status is not before.status:
-        standings = len(unit.contexts)
-        tally = tally.set(before.status, tally.get(before.status, 0) - standings)
-        tally = tally.set(job.status, tally.get(job.status, 0) + standings)
+    gates, counters = roll_up(state.topology, state.gates, state.counters, unit, before=before, after=job)
+    tally = _tallied(state.tally, unit, before, job)
     jobs = state.jobs.set(unit.index, job)
-    return replace(state, jobs=jobs, gates=counts.gates, counters=counts.contexts, tally=tally)
+    return replace(state, jobs=jobs, gates=gates, counters=counters, tally=tally)
+
+
+def _tallied(
+    tally: Map[JobStatus, int], unit: Unit, before: JobState, after: JobState
+) -> Map[JobStatus, int]:
+    was, now = before.status, after.status
+    if was is now:
+        return tally
+    standings = len(unit.contexts)
+    tally = tally.set(was, tally.get(was, 0) - standings)
+    return tally.set(now, tally.get(now, 0) + standings)

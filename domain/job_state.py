@@ -1,6 +1,6 @@
 """The state of one job instance, and what each fact about it makes of that state."""
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -41,6 +41,19 @@ class Pending(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Where it is ready, whose parameters it gets; ``None``: the first context that it starts in."""
 
 
+class Bearing(NamedTuple):
+    """What a job means to the dependencies and contexts around it, which follows from its status."""
+
+    satisfied: bool
+    """Dependencies count it: complete, passed over, or in error and acknowledged."""
+    finished: bool
+    """Its context need not wait for it any more."""
+    in_error: bool
+    """Its context shows ERROR for it."""
+    active: bool
+    """Its context shows at least RUNNING for it."""
+
+
 class JobState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """One job instance: its status and its latest execution."""
 
@@ -73,24 +86,9 @@ class JobState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc
     details: str | None = None
 
     @property
-    def satisfied(self) -> bool:
-        """Whether dependencies count it: complete, passed over, or in error and acknowledged."""
-        return self.status in _SATISFIED or (self.status is JobStatus.ERROR and self.acknowledged)
-
-    @property
-    def finished(self) -> bool:
-        """Whether its context need not wait for it any more."""
-        return self.status is JobStatus.SKIPPED or self.satisfied
-
-    @property
-    def in_error(self) -> bool:
-        """Whether its context shows ERROR for it."""
-        return self.status is JobStatus.ERROR and not self.acknowledged
-
-    @property
-    def active(self) -> bool:
-        """Whether its context shows at least RUNNING for it."""
-        return self.status in _ACTIVE or self.acknowledged
+    def bearing(self) -> Bearing:
+        """What it means to the dependencies and contexts around it."""
+        return (_ACKNOWLEDGED if self.acknowledged else _BEARINGS)[self.status]
 
     @property
     def under_way(self) -> bool:
@@ -105,12 +103,33 @@ class JobState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc
     @property
     def on_its_way(self) -> bool:
         """Whether an agent is told to run it and has not reported its start."""
-        return self.under_way and self.status not in _RUNNING
+        return self.under_way and self.status not in _UNDER_WAY
 
+
+# Looking a member up in its enumeration is felt where every report comes by.
+_RUNNING = JobStatus.RUNNING
+_SKIPPED_RUNNING = JobStatus.SKIPPED_RUNNING
+_COMPLETE = JobStatus.COMPLETE
+_SKIPPED_COMPLETE = JobStatus.SKIPPED_COMPLETE
+_ERROR = JobStatus.ERROR
 
 _SATISFIED = frozenset({JobStatus.COMPLETE, JobStatus.SKIPPED_COMPLETE})
 _ACTIVE = frozenset({JobStatus.RUNNING, JobStatus.COMPLETE, JobStatus.LOCK_QUEUED})
-_RUNNING = frozenset({JobStatus.RUNNING, JobStatus.SKIPPED_RUNNING})
+
+
+def _bearing(status: JobStatus, *, acknowledged: bool) -> Bearing:
+    satisfied = status in _SATISFIED or (status is JobStatus.ERROR and acknowledged)
+    return Bearing(
+        satisfied=satisfied,
+        finished=status is JobStatus.SKIPPED or satisfied,
+        in_error=status is JobStatus.ERROR and not acknowledged,
+        active=status in _ACTIVE or acknowledged,
+    )
+
+
+_BEARINGS = {status: _bearing(status, acknowledged=False) for status in JobStatus}
+_ACKNOWLEDGED = {status: _bearing(status, acknowledged=True) for status in JobStatus}
+_UNDER_WAY = frozenset({JobStatus.RUNNING, JobStatus.SKIPPED_RUNNING})
 _OVERTAKEN = frozenset({JobStatus.ON_HOLD, JobStatus.SKIPPED, JobStatus.LOCK_QUEUED})
 """What a job is no more once it is initiated; any other status stays until the agent reports."""
 UNTOUCHED = JobState()
@@ -118,135 +137,94 @@ UNTOUCHED = JobState()
 _WaitingFact: TypeAlias = (
     JobHeld
     | JobReleased
-    | InitiationKept
-    | InitiationDropped
     | JobSkipped
     | JobEnabled
     | JobPassedOver
     | JobReset
-)
-JobFact: TypeAlias = (
-    _WaitingFact
-    | ErrorAcknowledged
-    | DependantsFired
     | JobLockQueued
-    | JobInitiated
     | GlobalEventRaised
-    | KillRequested
-    | JobStarted
-    | JobCompleted
-    | JobFailed
 )
-"""What is told of a job and may change its state."""
-
-
-_BESIDE = (ErrorAcknowledged, DependantsFired, KillRequested, InitiationKept, InitiationDropped)
+_FactBeside: TypeAlias = (
+    ErrorAcknowledged | DependantsFired | KillRequested | InitiationKept | InitiationDropped
+)
 """What is told of a job beside what it does."""
+JobFact: TypeAlias = _WaitingFact | _FactBeside | JobInitiated | JobStarted | JobCompleted | JobFailed
+"""What is told of a job and may change its state."""
 
 
 def job_after(job: JobState, fact: JobFact, at: Instant, position: int) -> JobState:
     """The state of a job after one more fact about it, recorded at that instant and position."""
     match fact:
-        case JobInitiated() | JobStarted() | JobCompleted() | JobFailed():
-            after = _after_execution(job, fact, at)
-        case JobLockQueued():
-            pending = Pending(
-                catalyst=fact.catalyst,
-                parameters=fact.parameters,
-                by_hand=fact.by_hand,
-                since=at,
-                within=fact.within,
-            )
-            after = replace(
-                job, status=JobStatus.LOCK_QUEUED, skipped=False, pending=pending, lock_ticket=fact.ticket
-            )
-        case GlobalEventRaised():
-            after = replace(job, status=_initiated(job), initiated=True, skipped=False, pending=None)
-        case KillRequested():
-            after = replace(job, kill_requested=True)
-        case ErrorAcknowledged():
-            after = replace(job, acknowledged=True)
-        case DependantsFired():
-            after = job
-        case _:
-            after = _after_waiting(job, fact, at)
-    return after if isinstance(fact, _BESIDE) else replace(after, since=position)
-
-
-def _after_execution(
-    job: JobState, fact: JobInitiated | JobStarted | JobCompleted | JobFailed, at: Instant
-) -> JobState:
-    match fact:
         case JobInitiated():
-            return replace(
-                job,
-                status=_initiated(job),
-                initiated=True,
-                # What was accepted is the failure that is being retried, not the next one.
-                acknowledged=job.acknowledged and job.status is not JobStatus.ERROR,
-                skipped=False,
-                killed=False,
-                kill_requested=False,
-                pending=None,
-                lock_ticket=fact.lock_ticket or 0,
-                initiation=fact.initiation,
-                closed=False,
-            )
+            return _initiated(job, fact, position)
         case JobStarted():
-            return replace(
-                job,
-                status=JobStatus.SKIPPED_RUNNING if job.skipped else JobStatus.RUNNING,
-                closed=False,
-                pending=None,
-                initiation=fact.initiation or job.initiation,
-                fired_at=fact.fired_at,
-                started_at=fact.fired_at or at,
-                finished_at=None,
-                return_code=None,
-                pid=fact.pid,
-                output_path=fact.output_path,
-                error_path=fact.error_path,
-                details=None,
-            )
+            return _started(job, fact, at, position)
         case JobCompleted():
             passed_over = job.skipped or fact.outcome is Outcome.IGNORED_DAY_OF_WEEK
-            status = JobStatus.SKIPPED_COMPLETE if passed_over else JobStatus.COMPLETE
-            return replace(_finished(job, fact, at), status=status)
+            status = _SKIPPED_COMPLETE if passed_over else _COMPLETE
+            return _finished(job, fact, at, position, status=status, killed=job.killed)
         case JobFailed():
             killed = fact.killed or job.kill_requested
-            return replace(_finished(job, fact, at), status=JobStatus.ERROR, killed=killed)
+            return _finished(job, fact, at, position, status=_ERROR, killed=killed)
+        case (
+            ErrorAcknowledged() | DependantsFired() | KillRequested() | InitiationKept() | InitiationDropped()
+        ):
+            return _after_fact_beside(job, fact, at)
+        case _:
+            return replace(_after_waiting(job, fact, at), since=position)
 
 
-def _after_waiting(job: JobState, fact: _WaitingFact, at: Instant) -> JobState:
-    match fact:
-        case JobHeld():
-            after = replace(job, status=JobStatus.ON_HOLD, lock_ticket=0)
-        case JobReleased():
-            after = replace(job, status=JobStatus.WAITING, pending=None)
-        case InitiationKept(catalyst=catalyst, within=within):
-            after = replace(job, pending=Pending(catalyst=catalyst, since=at, within=within))
-        case InitiationDropped():
-            after = replace(job, pending=None)
-        case JobSkipped():
-            after = replace(job, status=JobStatus.SKIPPED, skipped=True)
-        case JobEnabled():
-            after = replace(job, status=JobStatus.WAITING, skipped=False, initiated=False, finished_at=None)
-        case JobPassedOver():
-            after = replace(job, status=JobStatus.SKIPPED_COMPLETE, finished_at=at)
-        case JobReset():
-            # The number stays, so that what the old execution still reports is known to be of the past.
-            number = job.initiation
-            after = JobState(initiation=number, closed=job.closed or number > 0, fired_at=job.fired_at)
-    return after
-
-
-def _initiated(job: JobState) -> JobStatus:
-    return JobStatus.WAITING if job.status in _OVERTAKEN else job.status
-
-
-def _finished(job: JobState, fact: JobCompleted | JobFailed, at: Instant) -> JobState:
+def _initiated(job: JobState, fact: JobInitiated, position: int) -> JobState:
     return replace(
         job,
+        status=_left(job),
+        since=position,
+        initiated=True,
+        # What was accepted is the failure that is being retried, not the next one.
+        acknowledged=job.acknowledged and job.status is not _ERROR,
+        skipped=False,
+        killed=False,
+        kill_requested=False,
+        pending=None,
+        lock_ticket=fact.lock_ticket or 0,
+        initiation=fact.initiation,
+        closed=False,
+    )
+
+
+def _started(job: JobState, fact: JobStarted, at: Instant, position: int) -> JobState:
+    return replace(
+        job,
+        status=_SKIPPED_RUNNING if job.skipped else _RUNNING,
+        since=position,
+        closed=False,
+        pending=None,
+        initiation=fact.initiation or job.initiation,
+        fired_at=fact.fired_at,
+        started_at=fact.fired_at or at,
+        finished_at=None,
+        return_code=None,
+        pid=fact.pid,
+        output_path=fact.output_path,
+        error_path=fact.error_path,
+        details=None,
+    )
+
+
+def _finished(
+    job: JobState,
+    fact: JobCompleted | JobFailed,
+    at: Instant,
+    position: int,
+    *,
+    status: JobStatus,
+    killed: bool,
+) -> JobState:
+    return replace(
+        job,
+        status=status,
+        since=position,
+        killed=killed,
         closed=True,
         pending=None,
         lock_ticket=0,
@@ -259,3 +237,54 @@ def _finished(job: JobState, fact: JobCompleted | JobFailed, at: Instant) -> Job
         error_path=fact.error_path or job.error_path,
         details=fact.details,
     )
+
+
+def _after_fact_beside(job: JobState, fact: _FactBeside, at: Instant) -> JobState:
+    match fact:
+        case ErrorAcknowledged():
+            return replace(job, acknowledged=True)
+        case KillRequested():
+            return replace(job, kill_requested=True)
+        case InitiationKept(catalyst=catalyst, within=within):
+            return replace(job, pending=Pending(catalyst=catalyst, since=at, within=within))
+        case InitiationDropped():
+            return replace(job, pending=None)
+        case DependantsFired():
+            return job
+
+
+def _after_waiting(job: JobState, fact: _WaitingFact, at: Instant) -> JobState:
+    match fact:
+        case JobHeld():
+            after = replace(job, status=JobStatus.ON_HOLD, lock_ticket=0)
+        case JobReleased():
+            after = replace(job, status=JobStatus.WAITING, pending=None)
+        case JobSkipped():
+            after = replace(job, status=JobStatus.SKIPPED, skipped=True)
+        case JobEnabled():
+            after = replace(job, status=JobStatus.WAITING, skipped=False, initiated=False, finished_at=None)
+        case JobPassedOver():
+            after = replace(job, status=_SKIPPED_COMPLETE, finished_at=at)
+        case JobReset():
+            # The number stays, so that what the old execution still reports is known to be of the past.
+            number = job.initiation
+            after = JobState(initiation=number, closed=job.closed or number > 0, fired_at=job.fired_at)
+        case JobLockQueued():
+            pending = Pending(
+                catalyst=fact.catalyst,
+                parameters=fact.parameters,
+                by_hand=fact.by_hand,
+                since=at,
+                within=fact.within,
+            )
+            after = replace(
+                job, status=JobStatus.LOCK_QUEUED, skipped=False, pending=pending, lock_ticket=fact.ticket
+            )
+        case GlobalEventRaised():
+            after = replace(job, status=_left(job), initiated=True, skipped=False, pending=None)
+    return after
+
+
+def _left(job: JobState) -> JobStatus:
+    """The status of a job that is initiated and whose agent has not reported yet."""
+    return JobStatus.WAITING if job.status in _OVERTAKEN else job.status

@@ -62,11 +62,16 @@ class Carried(msgspec.Struct, frozen=True):
     """With something left in them that looks like an expression."""
 
 
+_NOTHING = Carried(values={})
+
+
 def parameters_for(
     topology: Topology, unit: Unit, context: str, known: KnownValues, given: Mapping[str, str]
 ) -> Carried:
     """What an initiation carries: the parameters that the job declares, in its order, then others given."""
     found = resolve(topology, unit, context, known, given)
+    if not found:
+        return _NOTHING
     return Carried(
         values={each.name: each.value for each in found if each.value is not None},
         unset=tuple(each.name for each in found if each.value is None),
@@ -79,9 +84,9 @@ def resolve(
 ) -> list[Resolved]:
     """Each parameter of a job in one of its contexts, with its value and where that comes from."""
     declared: tuple[Parameter, ...] = unit.job.parameters if isinstance(unit.job, CommandJob) else ()
-    names = dict.fromkeys((*(each.name for each in declared), *given))
-    if not names:
+    if not declared and not given:
         return []
+    names = dict.fromkeys((*(each.name for each in declared), *given))
     return _Lookup(topology, context, known, given, declared).resolved(names)
 
 

@@ -1,51 +1,51 @@
 """What follows from the status of a job: the gates that count it, and the statuses of the contexts above it.
 
 Everything is kept up to date by increments: one change costs what depends on it, whatever the size of the
-plan.
+plan. This is on the way of every fact, so a change that nothing counts ends at the first comparison.
 """
-
-from typing import NamedTuple
 
 from immutables import Map
 
 from .job_state import JobState
-from .status import ContextStatus
 from .topology import NOWHERE, Counters, Topology, Unit
 
 
-class Counts(NamedTuple):
-    """What is counted of an instance; gates and contexts that are as in the beginning are left out."""
+def roll_up(
+    topology: Topology,
+    gates: Map[int, int],
+    counters: Map[int, Counters],
+    unit: Unit,
+    *,
+    before: JobState,
+    after: JobState,
+) -> tuple[Map[int, int], Map[int, Counters]]:
+    """The counts of the gates and of the contexts after a unit's job has changed.
 
-    gates: Map[int, int]
-    contexts: Map[int, Counters]
-
-
-def roll_up(topology: Topology, counts: Counts, unit: Unit, before: JobState, after: JobState) -> Counts:
-    """The counts after a unit's job has changed."""
-    delta = int(after.satisfied) - int(before.satisfied)
+    Gates and contexts that are as in the beginning are left out of both.
+    """
+    was, now = before.bearing, after.bearing
+    if was is now:
+        return gates, counters
     met: dict[int, int] = {}
-    gates, contexts = counts
-    if delta and unit.leaves:
-        gates = _bump(topology, gates, unit.leaves, delta, met)
-    step = _Step(
-        errors=int(after.in_error) - int(before.in_error),
-        active=int(after.active) - int(before.active),
-        finished=int(after.finished) - int(before.finished),
-    )
-    if step != _NO_STEP:
-        contexts = _recount(topology, contexts, unit, step)
+    if was.satisfied is not now.satisfied and unit.leaves:
+        gates = _bump(topology, gates, unit.leaves, 1 if now.satisfied else -1, met)
+    errors = now.in_error - was.in_error
+    active = now.active - was.active
+    finished = now.finished - was.finished
+    for place in unit.places:
+        inside = place.starts_inside
+        counters = _add(
+            topology,
+            counters,
+            place.context,
+            errors=errors if inside else 0,
+            active=active if inside else 0,
+            unfinished=-finished if place.terminal else 0,
+            unmet=-met.pop(place.context, 0),
+        )
     for context, number in met.items():
-        contexts = _add(topology, contexts, context, Counters(unmet=-number))
-    return Counts(gates, contexts)
-
-
-class _Step(NamedTuple):
-    errors: int
-    active: int
-    finished: int
-
-
-_NO_STEP = _Step(0, 0, 0)
+        counters = _add(topology, counters, context, unmet=-number)
+    return gates, counters
 
 
 def _bump(
@@ -71,41 +71,28 @@ def _bump(
     return counts.finish()
 
 
-def _recount(topology: Topology, counters: Map[int, Counters], unit: Unit, step: _Step) -> Map[int, Counters]:
-    for place in unit.places:
-        here = Counters(
-            errors=step.errors if place.starts_inside else 0,
-            active=step.active if place.starts_inside else 0,
-            unfinished=-step.finished if place.terminal else 0,
-        )
-        counters = _add(topology, counters, place.context, here)
-    return counters
-
-
 def _add(
-    topology: Topology, counters: Map[int, Counters], context: int, step: Counters
+    topology: Topology,
+    counters: Map[int, Counters],
+    context: int,
+    *,
+    errors: int = 0,
+    active: int = 0,
+    unfinished: int = 0,
+    unmet: int = 0,
 ) -> Map[int, Counters]:
-    """Add to a context's counters and tell its ancestors as far up as a status changes."""
-    while True:
-        compiled = topology.contexts[context]
-        own = counters.get(context, compiled.initial)
-        now = own.plus(step)
-        counters = counters.set(context, now)
-        before, after = own.status(), now.status()
-        if before is after or compiled.parent == NOWHERE:
-            return counters
-        context = compiled.parent
-        step = Counters(
-            children_in_error=_step(before, after, _IN_ERROR),
-            children_incomplete=_step(before, after, _INCOMPLETE),
-            children_active=_step(before, after, _CHILD_ACTIVE),
-        )
-
-
-_IN_ERROR = frozenset({ContextStatus.ERROR})
-_INCOMPLETE = frozenset(ContextStatus) - {ContextStatus.COMPLETE}
-_CHILD_ACTIVE = frozenset({ContextStatus.RUNNING, ContextStatus.COMPLETE})
-
-
-def _step(was: ContextStatus, now: ContextStatus, group: frozenset[ContextStatus]) -> int:
-    return int(now in group) - int(was in group)
+    """Add to a context's own counters and tell its ancestors as far up as a status changes."""
+    if not (errors or active or unfinished or unmet):
+        return counters
+    compiled = topology.contexts[context]
+    own = counters.get(context, compiled.initial)
+    now = own.with_jobs(errors, active, unfinished, unmet)
+    counters = counters.set(context, now)
+    before, after = own.status, now.status
+    while before is not after and compiled.parent != NOWHERE:
+        compiled = topology.contexts[compiled.parent]
+        own = counters.get(compiled.index, compiled.initial)
+        now = own.with_child(before, after)
+        counters = counters.set(compiled.index, now)
+        before, after = own.status, now.status
+    return counters

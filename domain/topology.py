@@ -62,6 +62,8 @@ class Unit:
 
     index: int
     job: Job
+    identifier: JobIdentifier
+    """Of the job; made once, because most facts name it."""
     context: str | None
     """The only context that it is for, or ``None`` for a job that counts wherever it stands."""
     contexts: tuple[str, ...]
@@ -74,11 +76,6 @@ class Unit:
     """Gates that count this unit."""
     lock: "LockUse | None" = None
     """What it must be granted before it is initiated."""
-
-    @property
-    def identifier(self) -> JobIdentifier:
-        """The job's identifier."""
-        return self.job.identifier
 
     @property
     def repeatable(self) -> bool:
@@ -107,27 +104,49 @@ class Counters(msgspec.Struct, frozen=True, gc=False):
     children_incomplete: int = 0
     children_active: int = 0
 
-    def plus(self, step: "Counters") -> "Counters":
-        """These counts with a step added to each."""
+    def with_jobs(self, errors: int, active: int, unfinished: int, unmet: int) -> "Counters":
+        """These counts with that much more of each that the context's own jobs and dependencies make."""
         return Counters(
-            self.errors + step.errors,
-            self.active + step.active,
-            self.unfinished + step.unfinished,
-            self.unmet + step.unmet,
-            self.children_in_error + step.children_in_error,
-            self.children_incomplete + step.children_incomplete,
-            self.children_active + step.children_active,
+            self.errors + errors,
+            self.active + active,
+            self.unfinished + unfinished,
+            self.unmet + unmet,
+            self.children_in_error,
+            self.children_incomplete,
+            self.children_active,
         )
 
+    def with_child(self, was: ContextStatus, now: ContextStatus) -> "Counters":
+        """These counts after a child's status changed."""
+        return Counters(
+            self.errors,
+            self.active,
+            self.unfinished,
+            self.unmet,
+            self.children_in_error + (now is _ERROR) - (was is _ERROR),
+            self.children_incomplete + (was is _COMPLETE) - (now is _COMPLETE),
+            self.children_active + (now in _CHILD_ACTIVE) - (was in _CHILD_ACTIVE),
+        )
+
+    @property
     def status(self) -> ContextStatus:
         """What these counts amount to: the first of error, complete, running, waiting that fits."""
         if self.errors or self.children_in_error:
-            return ContextStatus.ERROR
+            return _ERROR
         if not (self.unfinished or self.unmet or self.children_incomplete):
-            return ContextStatus.COMPLETE
+            return _COMPLETE
         if self.active or self.children_active:
-            return ContextStatus.RUNNING
-        return ContextStatus.WAITING
+            return _RUNNING
+        return _WAITING
+
+
+# Looking a member up in its enumeration costs more than all of the above.
+_ERROR = ContextStatus.ERROR
+_COMPLETE = ContextStatus.COMPLETE
+_RUNNING = ContextStatus.RUNNING
+_WAITING = ContextStatus.WAITING
+_CHILD_ACTIVE = frozenset({_RUNNING, _COMPLETE})
+"""What makes the context around it run."""
 
 
 @dataclass(slots=True)
@@ -327,9 +346,10 @@ class Topology:
         index = len(self.units)
         names = tuple(self.contexts[each].name for each in standings)
         targeted = isinstance(job, CommandJob) and job.target_residing_context_only
-        self.units.append(Unit(index, job, names[0] if targeted else None, names))
+        identifier = job.identifier
+        self.units.append(Unit(index, job, identifier, names[0] if targeted else None, names))
         for each in standings:
-            self._unit_in[each, job.identifier] = index
+            self._unit_in[each, identifier] = index
         return index
 
     def _add_dependencies(self) -> None:
@@ -433,7 +453,7 @@ class Topology:
             if context != NOWHERE and not circuit.holds(gate, circuit.initial[gate]):
                 unmet[context] += 1
         for compiled in reversed(self.contexts):
-            statuses = [self.contexts[child].initial.status() for child in compiled.children]
+            statuses = [self.contexts[child].initial.status for child in compiled.children]
             compiled.initial = Counters(
                 unfinished=unfinished[compiled.index],
                 unmet=unmet[compiled.index],

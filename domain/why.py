@@ -198,7 +198,7 @@ class _Search:
             return None
 
         def satisfied(job: JobIdentifier) -> bool:
-            return self._state.job(self._unit(dependency.context, job).index).satisfied
+            return self._state.job(self._unit(dependency.context, job).index).bearing.satisfied
 
         lacks = unmet(dependency.grouping, satisfied)
         return None if lacks is None else Wait(dependency.context, lacks)

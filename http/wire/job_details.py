@@ -104,4 +104,4 @@ def _member(state: InstanceState, context: str, member: Member) -> MemberView:
 
 def _satisfied(state: InstanceState, context: str, job: JobIdentifier) -> bool:
     unit = state.topology.unit_in(context, job)
-    return unit is not None and state.job(unit.index).satisfied
+    return unit is not None and state.job(unit.index).bearing.satisfied

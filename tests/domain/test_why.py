@@ -621,7 +621,7 @@ def _settle(night: Night) -> None:
 
 def _is_under_way(state: InstanceState, unit: Unit) -> bool:
     job = state.job(unit.index)
-    raised = isinstance(unit.job, EventJob) and job.initiated and not job.satisfied
+    raised = isinstance(unit.job, EventJob) and job.initiated and not job.bearing.satisfied
     return job.on_its_way or job.status is JobStatus.RUNNING or raised
 
 
@@ -657,18 +657,18 @@ def _is_real(state: InstanceState, blocker: Blocker) -> bool:
         case BlockerKind.HELD:
             return job.status is JobStatus.ON_HOLD
         case BlockerKind.ERROR:
-            return job.in_error
+            return job.bearing.in_error
         case BlockerKind.SCHEDULE:
             return isinstance(unit.job, ScheduleJob) and job.status is JobStatus.WAITING
         case BlockerKind.PREVENTS:
-            return job.satisfied
+            return job.bearing.satisfied
         case BlockerKind.UNFIRED:
             holds = [state.gate_holds(state.topology.dependencies[each].gate) for each in unit.dependencies]
-            return not job.satisfied and any(holds)
+            return not job.bearing.satisfied and any(holds)
         case BlockerKind.BY_HAND | BlockerKind.EVENT:
-            return not unit.dependencies and not job.satisfied
+            return not unit.dependencies and not job.bearing.satisfied
         case BlockerKind.CIRCLE:
-            return bool(unit.dependencies) and not job.satisfied
+            return bool(unit.dependencies) and not job.bearing.satisfied
         case _:
             raise AssertionError(f"a quiet instance has no {blocker}")
 

@@ -232,6 +232,8 @@ class Context(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only
     contexts: tuple["Context", ...] = ()
     parameters: tuple[Parameter, ...] = ()
     locks: tuple[Lock, ...] = ()
+    context_dependencies: tuple[str, ...] = ()
+    """What a bundle says of dependencies between contexts, each as JSON: kept and shown, never enforced."""
 
     def walk(self) -> Iterator["Context"]:
         """This context and all beneath it, parents before children."""

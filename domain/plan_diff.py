@@ -193,7 +193,7 @@ def _context(before: Context, after: Context) -> Iterator[PlanChange]:
     if before == after:
         return
     name = after.name
-    yield from _fields("context", name, before, after, ("description",))
+    yield from _fields("context", name, before, after, ("description", "context_dependencies"))
     yield from _parameters(before.parameters, after.parameters, context=name)
     yield from _listings(name, before.jobs, after.jobs)
     yield from _dependencies(name, before.dependencies, after.dependencies)

@@ -15,7 +15,7 @@ from ...domain.status import JobStatus
 from ...domain.topology import Unit
 from .groupings import dependency_fields
 from .job_templates import JsonObject, parameter_fields
-from .plans import plan_fields
+from .plans import context_dependency_fields, plan_fields
 
 _PASSED_OVER = frozenset({JobStatus.SKIPPED, JobStatus.SKIPPED_RUNNING, JobStatus.SKIPPED_COMPLETE})
 
@@ -126,7 +126,7 @@ def _context_fields(state: InstanceState, index: int, tree: Context) -> JsonObje
         "contextParameters": parameter_fields(_shown(each) for each in tree.parameters),
         "scheduledJobs": [job_instance(state, tree.name, units[unit]) for unit in compiled.units],
         "jobDependencies": [dependency_fields(each) for each in tree.dependencies],
-        "contextDependencies": [],
+        "contextDependencies": context_dependency_fields(tree),
         "jobLocks": [_lock_fields(state, each) for each in tree.locks],
         "contexts": [
             _context_fields(state, child, below)

@@ -20,7 +20,7 @@ from ...domain.plan import (
 )
 from ...domain.problems import Place, Problem
 from ...domain.standings import with_standings
-from .documents import Reader
+from .documents import Reader, encode
 from .groupings import dependency_fields, read_dependencies
 from .job_names import JobNames, ReadTemplate
 from .job_templates import JsonObject, kind_of_event, parameter_fields, read_parameters, read_ranges
@@ -166,6 +166,9 @@ class _Tree:
             contexts=tuple(self._context(child) for child in node.children),
             parameters=read_parameters(reader, "contextParameters"),
             locks=tuple(self._lock(each) for each in reader.objects("jobLocks")),
+            context_dependencies=tuple(
+                encode(each.fields).decode() for each in reader.objects("contextDependencies")
+            ),
         )
 
     def _lock(self, reader: Reader) -> Lock:
@@ -238,8 +241,14 @@ def context_fields(context: Context, templates: Mapping[JobIdentifier, Job]) -> 
         "scheduledJobs": [_listed_fields(job, templates.get(job.identifier)) for job in context.jobs],
         "jobDependencies": [dependency_fields(each) for each in context.dependencies],
         "contextParameters": parameter_fields(context.parameters),
+        "contextDependencies": context_dependency_fields(context),
         "jobLocks": [_lock_fields(lock, templates) for lock in context.locks],
     }
+
+
+def context_dependency_fields(context: Context) -> list[JsonObject]:
+    """What a bundle said of dependencies between contexts, as it said it."""
+    return [msgspec.json.decode(each, type=dict[str, object]) for each in context.context_dependencies]
 
 
 def _listed_fields(listed: ListedJob, template: Job | None) -> JsonObject:

@@ -173,6 +173,17 @@ def with_root(**fields: Any) -> JobPlan:
             },
         ),
         (
+            with_root(context_dependencies=('{"contextIdentifier":"c"}',)),
+            {
+                "change": "changed",
+                "what": "context",
+                "name": "p",
+                "field": "context_dependencies",
+                "before": [],
+                "after": ['{"contextIdentifier":"c"}'],
+            },
+        ),
+        (
             with_root(jobs=(ListedJob("x", "b"), ListedJob("x", "a"))),
             {
                 "change": "changed",

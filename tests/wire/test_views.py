@@ -25,6 +25,7 @@ from jobledger.domain.plan import (
 )
 from jobledger.domain.status import JobStatus
 from jobledger.domain.topology import Topology
+from jobledger.http.wire.bundles import read_json
 from jobledger.http.wire.compatible_views import (
     context_instance,
     instance_statuses,
@@ -206,6 +207,30 @@ def test_a_compatible_instance_is_its_template_with_what_became_of_it() -> None:
         }
     ]
     assert msgspec.json.encode(document)
+
+
+def test_dependencies_between_contexts_are_shown_as_the_bundle_says_them() -> None:
+    between = {"contextIdentifier": "nightly", "logicalGrouping": {"and": [{"identifier": "nightly"}]}}
+    bundle = {
+        "contextTemplate": {
+            "name": "nightly",
+            "contexts": [
+                {
+                    "name": "checks",
+                    "scheduledJobs": [{"agentName": "host", "jobName": "check"}],
+                    "contextDependencies": [between],
+                }
+            ],
+        },
+        "schedulerJobs": [{"agentName": "host", "jobName": "check", "commandLine": "true"}],
+    }
+    plan = read_json(msgspec.json.encode(bundle)).plan
+    fact = InstanceStarted(plan="nightly", plan_version=1)
+    begun = start(Topology(plan), instance_id=INSTANCE, fact=fact, at=AT, cause=BY).state
+
+    whole, child = context_instance(begun), context_instance(begun, 1)
+
+    assert (whole["contextDependencies"], child["contextDependencies"]) == ([], [between])
 
 
 def test_parameters_set_on_the_instance_are_beside_those_that_the_plan_declares() -> None:

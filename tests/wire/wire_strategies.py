@@ -61,6 +61,11 @@ cron = st.none() | st.sampled_from(["0 0 7 ? * *", "0 0/5 * * * ?", "no cron at 
 ranges = st.dictionaries(st.integers(0, 10**13), st.integers(0, 10**13), max_size=2).map(
     lambda found: tuple(found.items())
 )
+between_contexts = tuples_of(
+    st.sampled_from(
+        ["{}", '{"contextIdentifier":"a","logicalGrouping":{"and":[{"identifier":"b"}]},"more":null}']
+    )
+)
 triggers = st.builds(
     Trigger,
     cron=cron,
@@ -257,6 +262,7 @@ def _context(draw: st.DrawFn, context_names: list[str], found: list[Job]) -> Con
         contexts=tuple(_context(draw, part, found) for part in children),
         parameters=draw(parameters),
         locks=locks,
+        context_dependencies=draw(between_contexts),
     )
 
 

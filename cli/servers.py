@@ -21,16 +21,38 @@ AGENT_NAME = "scheduler-agent"
 
 _STOPPED_BY = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-Happening: TypeAlias = tuple[Literal["ended"], str, int] | tuple[Literal["signal"], str, int]
-
-
-@click.command()
-@click.option(
+_data_dir_option = click.option(
     "--data-dir",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     help="Where it keeps all it knows.",
 )
+_parameters_option = click.option(
+    "--parameters",
+    "parameters_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A TOML file that names the parameter file of each plan that has one.",
+)
+_key_file_option = click.option(
+    "--key-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The keys of encrypted values; secrets.key in the dashboard's data directory unless given.",
+)
+_notifications_option = click.option(
+    "--notifications",
+    "notifications_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="How people are told of what happens: a TOML file; without it nobody is.",
+)
+
+Happening: TypeAlias = tuple[Literal["ended"], str, int] | tuple[Literal["signal"], str, int]
+
+
+@click.command()
+@_data_dir_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port", default=9090, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one."
@@ -41,19 +63,8 @@ Happening: TypeAlias = tuple[Literal["ended"], str, int] | tuple[Literal["signal
     callback=a_postgresql_url,
     help="postgresql://… instead of a SQLite file in the data directory.",
 )
-@click.option(
-    "--parameters",
-    "parameters_file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="A TOML file that names the parameter file of each plan that has one.",
-)
-@click.option(
-    "--key-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="The keys of encrypted values; secrets.key in the data directory unless given.",
-)
+@_parameters_option
+@_key_file_option
 @click.option(
     "--auth",
     default="users",
@@ -69,13 +80,7 @@ Happening: TypeAlias = tuple[Literal["ended"], str, int] | tuple[Literal["signal
     metavar="FACTOR",
     help="How many times the time between two starts instances of a plan that runs one at a time may live.",
 )
-@click.option(
-    "--notifications",
-    "notifications_file",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="How people are told of what happens: a TOML file; without it nobody is.",
-)
+@_notifications_option
 def dashboard(
     *,
     data_dir: Path,
@@ -161,12 +166,7 @@ def dashboard(
 
 
 @click.command()
-@click.option(
-    "--data-dir",
-    required=True,
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where it keeps all it knows.",
-)
+@_data_dir_option
 @click.option(
     "--port",
     default=9090,
@@ -174,13 +174,30 @@ def dashboard(
     type=click.IntRange(0, 65535),
     help="Of the dashboard; 0 picks a free one.",
 )
+@_parameters_option
+@_key_file_option
+@_notifications_option
 @as_json_option
-def up(data_dir: Path, port: int, as_json: bool) -> None:
+def up(
+    *,
+    data_dir: Path,
+    port: int,
+    parameters_file: Path | None,
+    key_file: Path | None,
+    notifications_file: Path | None,
+    as_json: bool,
+) -> None:
     """Serve a dashboard and one agent named scheduler-agent on this host, for this host only.
 
     Both listen on the loopback interface and take anybody on this host as an administrator. Ctrl-C or
     SIGTERM stops both; commands that run go on, and are known again after the next start.
     """
+    dashboard_options = (
+        *("dashboard", "--data-dir", str(data_dir / "dashboard"), "--port", str(port), "--auth", "none"),
+        *_given("--parameters", parameters_file),
+        *_given("--key-file", key_file),
+        *_given("--notifications", notifications_file),
+    )
     happenings: SimpleQueue[Happening] = SimpleQueue()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -188,35 +205,37 @@ def up(data_dir: Path, port: int, as_json: bool) -> None:
 
     before = {number: signal.signal(number, on_signal) for number in _STOPPED_BY}
     try:
-        _serve_both(data_dir, port, happenings, as_json=as_json)
+        _serve_both(dashboard_options, data_dir / "agent", happenings, as_json=as_json)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _serve_both(data_dir: Path, port: int, happenings: "SimpleQueue[Happening]", *, as_json: bool) -> None:
+def _given(option: str, file: Path | None) -> tuple[str, ...]:
+    """An option as it is passed on; nothing when it was not given."""
+    return () if file is None else (option, str(file))
+
+
+def _serve_both(
+    dashboard_options: tuple[str, ...],
+    agent_dir: Path,
+    happenings: "SimpleQueue[Happening]",
+    *,
+    as_json: bool,
+) -> None:
     def on_line(name: str, text: str) -> None:
         click.echo(f"{name:9} | {render.clean(text)}", err=True)
 
     def on_exit(name: str, code: int) -> None:
         happenings.put(("ended", name, code))
 
-    dashboard_options = (
-        "dashboard",
-        "--data-dir",
-        str(data_dir / "dashboard"),
-        "--port",
-        str(port),
-        "--auth",
-        "none",
-    )
     with ServerProcess("dashboard", dashboard_options, on_line=on_line, on_exit=on_exit) as dashboard:
         url = dashboard.wait_until_ready()
         agent_options = (
             "--name",
             AGENT_NAME,
             "--data-dir",
-            str(data_dir / "agent"),
+            str(agent_dir),
             "--dashboard-url",
             url,
             "--port",

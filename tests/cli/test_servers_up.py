@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import psutil
 import pytest
+from jobledger.cli.main import cli
+from jobledger.storage.secret_keys import KeyFile
+from webhook_server import WebhookServer
 
 PLAN = """
 plan: hello
@@ -24,6 +28,17 @@ contexts:
   afterwards:
     jobs:
       wave: {command: 'echo "$NAME waves back"', after: greet}
+"""
+
+
+SECRETIVE = """
+plan: nightly
+agent: scheduler-agent
+parameters: {REGION: nowhere}
+jobs:
+  load:
+    command: 'test "$DB_PASSWORD" = sesame && echo "$REGION"'
+    parameters: {REGION: , DB_PASSWORD: "TOKEN"}
 """
 
 
@@ -125,6 +140,62 @@ def test_when_one_server_dies_the_other_is_stopped_and_the_exit_code_says_so(
         children[victim].kill()
         assert server.wait(timeout=30) == 1
         assert not psutil.wait_procs(list(children.values()), timeout=5)[1]
+
+
+def test_parameters_keys_and_notifications_are_given_to_the_dashboard_as_they_are_when_it_serves_alone(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "parameters.toml").write_text('nightly = "nightly.properties"\n')
+    (tmp_path / "nightly.properties").write_text("REGION=north\n")
+    token = KeyFile(tmp_path / "own.key").seal("sesame")
+    (tmp_path / "nightly.yaml").write_text(SECRETIVE.replace("TOKEN", token))
+    with WebhookServer() as hook:
+        (tmp_path / "notifications.toml").write_text(
+            f'[webhooks.ours]\nurl = "{hook.url}"\nmonitor_types = ["START", "COMPLETE"]\n'
+        )
+        files = {
+            "--parameters": "parameters.toml",
+            "--key-file": "own.key",
+            "--notifications": "notifications.toml",
+        }
+        given = [word for option, file in files.items() for word in (option, str(tmp_path / file))]
+        with up(tmp_path, *given) as (_server, url):
+
+            def run(*arguments: str) -> str:
+                result = jobledger(tmp_path, *arguments, JOBLEDGER_URL=url)
+                assert result.returncode == 0, f"{arguments}: {result.stdout}{result.stderr}"
+                return result.stdout
+
+            run("plan", "push", "nightly.yaml")
+            instance = run("instance", "start", "nightly").strip()
+            run("job", "submit", instance, "load")
+            run("instance", "watch", instance)
+            assert run("job", "output", instance, "load") == "north\n"
+            assert {each.json["monitor_type"] for each in hook.wait_for(2)} == {"START", "COMPLETE"}
+    assert not (tmp_path / "ledger" / "dashboard" / "secrets.key").exists()
+
+
+def test_the_options_that_both_have_are_the_same() -> None:
+    group = click.Context(cli)
+    of = {
+        name: {option.name: option for option in command.params}
+        for name in ("dashboard", "up")
+        if (command := cli.get_command(group, name)) is not None
+    }
+    for name in ("data_dir", "parameters_file", "key_file", "notifications_file"):
+        assert of["up"][name].to_info_dict() == of["dashboard"][name].to_info_dict()
+
+
+def test_what_is_wrong_with_a_file_of_the_dashboard_is_told_by_up_too(tmp_path: Path) -> None:
+    (tmp_path / "notifications.toml").write_text("enabled = maybe\n")
+    result = jobledger(
+        tmp_path,
+        *("up", "--data-dir", "ledger", "--port", "0", "--notifications", "notifications.toml"),
+    )
+    assert result.returncode == 3
+    assert "the dashboard did not come up" in result.stderr
+    assert "notifications.toml" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_port_that_is_taken_is_told_with_what_to_do(tmp_path: Path) -> None:

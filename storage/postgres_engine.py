@@ -19,6 +19,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow, tuple_row
 
 from . import schema
+from .driver_errors import library_errors
 from .engine import FactRow, Parameters, Row
 
 LOCK_SECONDS = 10
@@ -36,29 +37,6 @@ _TYPES = {
     "position": "BIGINT",
     "sequence": "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
 }
-
-_ERRORS: tuple[tuple[type[psycopg.Error], type[persistence.PersistenceError]], ...] = (
-    (psycopg.InterfaceError, persistence.InterfaceError),
-    (psycopg.DataError, persistence.DataError),
-    (psycopg.OperationalError, persistence.OperationalError),
-    (psycopg.IntegrityError, persistence.IntegrityError),
-    (psycopg.InternalError, persistence.InternalError),
-    (psycopg.ProgrammingError, persistence.ProgrammingError),
-    (psycopg.NotSupportedError, persistence.NotSupportedError),
-    (psycopg.DatabaseError, persistence.DatabaseError),
-    (psycopg.Error, persistence.PersistenceError),
-)
-
-
-@contextmanager
-def _library_errors() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        for theirs, ours in _ERRORS:
-            if isinstance(error, theirs):
-                raise ours(str(error)) from error
-        raise
 
 
 @lru_cache(512)
@@ -124,7 +102,7 @@ class PostgresEngine:
         self, url: str, connection_class: type[psycopg.Connection[TupleRow]] = psycopg.Connection[TupleRow]
     ) -> None:
         """Connect, and create what is missing. Raises ``PersistenceError``, ``NewerSchema``."""
-        with _library_errors():
+        with library_errors(psycopg.Error):
             self._connection_parameters: dict[str, Any] = {
                 "connect_timeout": CONNECT_SECONDS,
                 "application_name": "jobledger",
@@ -134,7 +112,7 @@ class PostgresEngine:
         self._writer: psycopg.Connection[TupleRow] | None = None
         self._datastore = self._open_datastore()
         try:
-            with _library_errors():
+            with library_errors(psycopg.Error):
                 self.facts = PostgresFacts(self._datastore)
                 self.snapshots = PostgresAggregateRecorder(
                     self._datastore, events_table_name="stored_snapshots"
@@ -190,7 +168,7 @@ class PostgresEngine:
     @contextmanager
     def write(self) -> Iterator[_PostgresTransaction]:
         """A transaction that holds the writers' lock from its beginning."""
-        with _library_errors():
+        with library_errors(psycopg.Error):
             if self._writer is None or self._writer.closed:
                 self._writer = self._connect()
             try:

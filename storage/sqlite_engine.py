@@ -22,6 +22,7 @@ from eventsourcing.sqlite import (
 )
 
 from . import schema
+from .driver_errors import library_errors
 from .durable_files import OS_FILES
 from .engine import FactRow, Parameters, Row
 
@@ -37,29 +38,6 @@ _TYPES = {
     "sequence": "INTEGER PRIMARY KEY AUTOINCREMENT",
 }
 
-_ERRORS: tuple[tuple[type[sqlite3.Error], type[persistence.PersistenceError]], ...] = (
-    (sqlite3.InterfaceError, persistence.InterfaceError),
-    (sqlite3.DataError, persistence.DataError),
-    (sqlite3.OperationalError, persistence.OperationalError),
-    (sqlite3.IntegrityError, persistence.IntegrityError),
-    (sqlite3.InternalError, persistence.InternalError),
-    (sqlite3.ProgrammingError, persistence.ProgrammingError),
-    (sqlite3.NotSupportedError, persistence.NotSupportedError),
-    (sqlite3.DatabaseError, persistence.DatabaseError),
-    (sqlite3.Error, persistence.PersistenceError),
-)
-
-
-@contextmanager
-def _library_errors() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        for theirs, ours in _ERRORS:
-            if isinstance(error, theirs):
-                raise ours(str(error)) from error
-        raise
-
 
 class _Pool(SQLiteConnectionPool):
     """Connections whose commits reach the disk."""
@@ -74,7 +52,7 @@ class _Pool(SQLiteConnectionPool):
         self._connection_class = connection_class
 
     def _create_connection(self) -> SQLiteConnection:
-        with _library_errors():
+        with library_errors(sqlite3.Error):
             connection = sqlite3.connect(
                 self.db_name,
                 timeout=LOCK_SECONDS,
@@ -187,7 +165,7 @@ class SqliteEngine:
     @contextmanager
     def write(self) -> Iterator[_SqliteTransaction]:
         """A transaction that holds the file's write lock from its beginning."""
-        with _library_errors():
+        with library_errors(sqlite3.Error):
             if self._writer is None:
                 self._writer = self._datastore.pool.get_connection()
             try:
@@ -210,7 +188,7 @@ class SqliteEngine:
 
     def read(self, statement: str, parameters: Parameters = ()) -> list[Row]:
         """A query on a connection of the pool; what is being committed meanwhile does not hold it up."""
-        with _library_errors(), self._datastore.get_connection(commit=False) as connection:
+        with library_errors(sqlite3.Error), self._datastore.get_connection(commit=False) as connection:
             with connection.cursor() as cursor:
                 cursor.row_factory = None
                 rows: list[Row] = cursor.execute(statement, parameters).fetchall()

@@ -16,10 +16,11 @@ from eventsourcing import persistence
 from eventsourcing.domain import EventSourcingError
 from eventsourcing.sqlite import SQLiteAggregateRecorder, SQLiteDatastore
 from jobledger.storage import schema
+from jobledger.storage.driver_errors import library_errors
 from jobledger.storage.engine import Parameters, Row
 from jobledger.storage.ledger import Ledger
 from jobledger.storage.records import Unavailable
-from jobledger.storage.sqlite_engine import _TYPES, SqliteFacts, _library_errors, _SqliteTransaction
+from jobledger.storage.sqlite_engine import _TYPES, SqliteFacts, _SqliteTransaction
 from simulated_disk import Crashed
 
 
@@ -89,7 +90,7 @@ class SimulatedEngine:
     @contextmanager
     def write(self) -> Iterator[_SqliteTransaction]:
         database = self._database
-        with database.lock, _library_errors():
+        with database.lock, library_errors(sqlite3.Error):
             self._must_be_open()
             cursor = database.connection.cursor()
             cursor.execute("BEGIN IMMEDIATE")
@@ -105,7 +106,7 @@ class SimulatedEngine:
             _after_commit(fate)
 
     def read(self, statement: str, parameters: Parameters = ()) -> list[Row]:
-        with self._database.lock, _library_errors():
+        with self._database.lock, library_errors(sqlite3.Error):
             self._must_be_open()
             if not self._database.readable:
                 raise sqlite3.OperationalError("disk I/O error")

@@ -5,7 +5,8 @@ import tempfile
 from itertools import pairwise
 from pathlib import Path
 
-from report import amount, fdatasync_per_second, median, percentile, show
+from durations import percentile
+from report import amount, fdatasync_per_second, median, show
 from rig import bundle, command, running
 
 LENGTH = amount(200, 10)

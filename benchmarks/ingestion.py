@@ -10,7 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from report import amount, fdatasync_per_second, percentile, show
+from durations import percentile
+from report import amount, fdatasync_per_second, show
 from rig import bundle, command, running
 
 CLIENTS = 64

@@ -10,16 +10,13 @@ list. With --database-url the ledger is in PostgreSQL, and only the plain figure
 import argparse
 import json
 import sqlite3
-import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import msgspec
+from durations import from_threads, repeat
 from jobledger.domain.facts import Cause, JobCompleted, JobInitiated, Recorded
 from jobledger.domain.messages import ProcessEvent
 from jobledger.storage.ledger import Ledger
@@ -44,36 +41,6 @@ EVENT = msgspec.msgpack.encode(
         completed_at=1_743_379_260_000,
     )
 )
-
-
-def percentile_99(durations: list[float]) -> float:
-    return statistics.quantiles(durations, n=100)[98]
-
-
-def repeat(act: Callable[[], object], seconds: float) -> list[float]:
-    """How long each call took, in seconds, for about that long in all."""
-    durations = []
-    begun = last = time.perf_counter()
-    while last - begun < seconds:
-        act()
-        now = time.perf_counter()
-        durations.append(now - last)
-        last = now
-    return durations
-
-
-def from_threads(number: int, work: Callable[[int], list[float]]) -> tuple[float, float]:
-    """Calls a second and the 99th percentile of a call's duration in seconds."""
-    started = threading.Barrier(number)
-
-    def begin(worker: int) -> list[float]:
-        started.wait()
-        return work(worker)
-
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(number) as pool:
-        durations = [each for done in pool.map(begin, range(number)) for each in done]
-    return len(durations) / (time.perf_counter() - begun), percentile_99(durations)
 
 
 def rows_per_second(directory: Path, seconds: float) -> float:

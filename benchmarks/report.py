@@ -26,12 +26,6 @@ def amount(measured: int, small: int) -> int:
     return small if SMALL else measured
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """The value below which that share of the values lies."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
-
-
 def fdatasync_per_second(seconds: float = amount(10, 1) / 10) -> float:
     """Appended 4 KiB blocks a second, each with its own ``fdatasync``."""
     block = b"x" * 4096

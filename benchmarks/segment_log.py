@@ -8,14 +8,11 @@ One record is an initiation of about 300 bytes; each append returns when it is o
 import argparse
 import json
 import os
-import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from durations import from_threads, repeat
 from jobledger.storage.segment_log import SegmentLog
 
 BLOCK_BYTES = 4096
@@ -31,22 +28,6 @@ INITIATION = {
     "script": "load_positions --date $business_date --region $region",
     "fired_at": 1_743_379_200_000,
 }
-
-
-def percentile_99(durations: list[float]) -> float:
-    return statistics.quantiles(durations, n=100)[98]
-
-
-def repeat(act: Callable[[], object], seconds: float) -> list[float]:
-    """How long each call took, in seconds, for about that long in all."""
-    durations = []
-    begun = last = time.perf_counter()
-    while last - begun < seconds:
-        act()
-        now = time.perf_counter()
-        durations.append(now - last)
-        last = now
-    return durations
 
 
 def raw_syncs_per_second(directory: Path, seconds: float) -> float:
@@ -66,19 +47,9 @@ def raw_syncs_per_second(directory: Path, seconds: float) -> float:
 def appends(directory: Path, threads: int, seconds: float) -> tuple[float, float]:
     """Records per second and the 99th percentile of an append's duration in seconds."""
     log, _ = SegmentLog.open(directory / f"threads-{threads}")
-    started = threading.Barrier(threads)
-
-    def work() -> list[float]:
-        started.wait()
-        return repeat(lambda: log.append(INITIATION), seconds)
-
-    begun = time.perf_counter()
-    with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(work) for _ in range(threads)]
-        durations = [duration for future in futures for duration in future.result()]
-    taken = time.perf_counter() - begun
+    measured = from_threads(threads, lambda _worker: repeat(lambda: log.append(INITIATION), seconds))
     log.close()
-    return len(durations) / taken, percentile_99(durations)
+    return measured
 
 
 def acknowledgements_per_second(directory: Path, seconds: float) -> float:

@@ -21,8 +21,10 @@ from ...domain.instants import Instant
 from ...domain.messages import Initiation
 from ...domain.secret_values import MASK
 from ...storage.ledger import Ledger
+from ...storage.mapper import UnreadableFact
 from ...storage.records import Inbound, Outgoing, Unavailable
 from ..timers import Clock
+from .errors import UnknownName
 from .orders import Orders, ParameterNotOpened
 from .ports import AgentRefused, AgentTransport, AgentUnreachable
 
@@ -160,6 +162,12 @@ class AgentGatewayActor(pykka.ThreadingActor):
             )
             self._last_error = str(error)
             self._refused(f"it refused to {kind}: {error}")
+        except (UnknownName, UnreadableFact) as error:
+            self._pass_over(item, error)
+
+    def _pass_over(self, item: Outgoing, error: Exception) -> None:
+        """Damage on disk stops the stream that it is in, and not what else the agent is to be told."""
+        _log.error("delivery passed over", agent=self._agent, order=item.kind, error=str(error))
 
     def _taken_through(self, items: Sequence[Outgoing]) -> None:
         self._through = items[-1].sequence
@@ -183,8 +191,10 @@ class AgentGatewayActor(pykka.ThreadingActor):
         for item in items:
             try:
                 ready.append((item, self._orders.initiation(item.recorded)))
-            except ParameterNotOpened as error:
+            except (ParameterNotOpened, UnknownName) as error:
                 refusals.append(self._refusal(item, f"it was not sent to the agent: {error}"))
+            except UnreadableFact as error:
+                self._pass_over(item, error)
         initiations = [initiation for _, initiation in ready]
         answers = self._send(transport, initiations) if initiations else []
         for (item, initiation), answer in zip(ready, answers, strict=True):

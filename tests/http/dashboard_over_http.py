@@ -16,6 +16,7 @@ from jobledger.actors.dashboard.dashboard import Dashboard, DashboardConfig
 from jobledger.actors.dashboard.origin import Origin
 from jobledger.actors.dashboard.ports import AgentUnreachable
 from jobledger.actors.notifications.notifier import Notifying
+from jobledger.domain.messages import Initiation, PublishedInstance
 from jobledger.domain.plan import (
     CommandJob,
     Context,
@@ -53,12 +54,14 @@ class Clock:
 
 
 class QuietAgent:
-    """An agent that accepts everything and has written what it is told."""
+    """An agent that accepts and remembers everything, and has written what it is told."""
 
     recognises_repeats = True
 
     def __init__(self) -> None:
         self.written: dict[tuple[str, str], bytes] = {}
+        self.published: list[str] = []
+        self.initiated: list[str] = []
         self.reachable = True
 
     def provision(self, jobs: object, *, order: int) -> None:
@@ -67,14 +70,16 @@ class QuietAgent:
     def withdraw(self, plan: str, *, order: int) -> None:
         """Accepted."""
 
-    def publish(self, instance: object, plan: object, *, order: int) -> None:
+    def publish(self, instance: PublishedInstance, plan: object, *, order: int) -> None:
         """Accepted."""
+        self.published.append(instance.instance_id)
 
     def remove(self, instance_id: str, ended_at: int, *, order: int) -> None:
         """Accepted."""
 
-    def initiate(self, initiations: list[object]) -> list[None]:
+    def initiate(self, initiations: list[Initiation]) -> list[None]:
         """All accepted."""
+        self.initiated += [each.instance_id for each in initiations]
         return [None for _ in initiations]
 
     def kill(self, initiation_id: str | None, pid: int | None, *, force: bool) -> None:

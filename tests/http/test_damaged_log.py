@@ -83,6 +83,19 @@ def test_an_agent_that_starts_is_told_of_the_instances_whose_logs_are_sound(
         assert list(told.json) == [two.sound]
 
 
+@pytest.mark.parametrize(("damage", "named"), DAMAGES)
+def test_an_agent_that_comes_late_is_told_of_all_that_waits_for_it_but_the_damaged(
+    damage: Damage, named: str, tmp_path: Path
+) -> None:
+    """Else one damaged instance would keep every job of that agent from running."""
+    two = two_instances(tmp_path, damage)
+    with served(tmp_path) as running:
+        running.dashboard.announce("host", url="http://127.0.0.1:1", host="h", version="1")
+        eventually(lambda: two.sound in running.agent.initiated)
+        assert two.damaged not in running.agent.published, named
+        assert two.sound in running.agent.published
+
+
 @pytest.mark.parametrize(("damage", "_named"), DAMAGES)
 def test_an_event_for_a_damaged_instance_is_kept(damage: Damage, _named: str, tmp_path: Path) -> None:
     two = two_instances(tmp_path, damage)
@@ -131,3 +144,6 @@ def test_a_plan_that_is_damaged_is_named_and_the_others_go_on(tmp_path: Path) ->
         assert list(running.get("/rest/jobContext/getByAgentName?agentName=host").json) == [of_nightly]
         running.start()
         running.push(nightly("third"))
+        running.dashboard.announce("host", url="http://127.0.0.1:1", host="h", version="1")
+        eventually(lambda: of_nightly in running.agent.published)
+        assert of_other not in running.agent.published

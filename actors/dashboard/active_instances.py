@@ -6,11 +6,16 @@ from typing import TypeVar
 from uuid import UUID
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from ...domain.instants import Instant
-from ...domain.plan import EventKind
+from ...domain.plan import EventKind, JobIdentifier
+from ...storage.mapper import UnreadableFact
+from .errors import UnknownName
 from .topologies import Topologies
+
+_log = structlog.get_logger(__name__)
 
 KeyT = TypeVar("KeyT")
 
@@ -113,9 +118,17 @@ class ActiveInstances:
             candidates = [(key, list(ids)) for key, ids in self._by_version.items() if meant(key[2])]
         reached: list[UUID] = []
         for (plan, version, _group), ids in candidates:
-            if identifier in self._topologies.of(plan, version).by_identifier:
+            if self._may_contain(plan, version, identifier):
                 reached.extend(ids)
         return reached
+
+    def _may_contain(self, plan: str, version: int, identifier: JobIdentifier) -> bool:
+        """Whether a plan lists the job; the instances of one that does not read are told, to lose nothing."""
+        try:
+            return identifier in self._topologies.of(plan, version).by_identifier
+        except (UnknownName, UnreadableFact) as error:
+            _log.error("plan damaged", plan=plan, version=version, error=str(error))
+            return True
 
 
 def _folded(group: str | None) -> str | None:

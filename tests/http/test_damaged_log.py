@@ -147,3 +147,20 @@ def test_a_plan_that_is_damaged_is_named_and_the_others_go_on(tmp_path: Path) ->
         running.dashboard.announce("host", url="http://127.0.0.1:1", host="h", version="1")
         eventually(lambda: of_nightly in running.agent.published)
         assert of_other not in running.agent.published
+
+
+def test_a_global_event_reaches_all_instances_also_beside_those_of_a_damaged_plan(tmp_path: Path) -> None:
+    """Whether those of the damaged one expect it cannot be told, so it waits for them too."""
+    with served(tmp_path) as running:
+        running.push(nightly("other"))
+        of_other, of_nightly = running.start("other"), running.start()
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database:
+        unreadable(1)(database, plan_stream("other").hex)
+        database.commit()
+
+    with served(tmp_path) as running:
+        assert running.post("/api/v1/global-events/market closed").json == {"instances": 2}
+        eventually(lambda: running.shown(of_nightly)["counts"].get("COMPLETE") == 1)
+        (waiting,) = running.dashboard.ledger.unhandled(UUID(of_other))
+        assert waiting.kind == "event"
+        running.settle = lambda: None  # type: ignore[method-assign]  it stays unhandled

@@ -536,6 +536,9 @@ class Dashboard:
             if self.ledger.last_position(plan_stream(plan)):
                 try:
                     self._ask_plan(plan, SourceChanged(origin))
+                except (UnknownName, UnreadableFact) as error:
+                    # A plan that was deleted or is damaged keeps nothing from the others.
+                    _log.warning("parameter source not taken in", plan=plan, error=str(error))
                 except Unavailable:
                     self._sources.missed(plan)
                     raise

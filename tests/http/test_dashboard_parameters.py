@@ -237,6 +237,19 @@ def test_sources_are_listed_and_read_again_without_their_values(sources: Path) -
         assert "hunter2" not in answer.text + str(facts) + dashboard.get("/api/v1/parameters").text
 
 
+def test_sources_are_read_again_also_beside_that_of_a_plan_that_was_deleted(sources: Path) -> None:
+    with served(sources / "data", parameters_file=sources / "parameters.toml") as dashboard:
+        dashboard.push(nightly("other"))
+        assert dashboard.call("DELETE", "/api/v1/plans/nightly").status_code < 300
+        (sources / "other.properties").write_text("DAY=tuesday\n")
+
+        answer = dashboard.post("/api/v1/parameters/refresh")
+
+        assert answer.status_code == 200, answer.text
+        other = dashboard.shown(dashboard.start("other"))
+        assert other["source_parameters"] == {"DAY": "tuesday"}
+
+
 def test_sources_of_plans_that_a_caller_may_not_see_are_left_out_and_only_writers_refresh(
     sources: Path,
 ) -> None:

@@ -537,7 +537,7 @@ class Dashboard:
                 try:
                     self._ask_plan(plan, SourceChanged(origin))
                 except (UnknownName, UnreadableFact) as error:
-                    # A plan that was deleted or is damaged keeps nothing from the others.
+                    # A plan whose first push failed, or that is damaged, keeps nothing from the others.
                     _log.warning("parameter source not taken in", plan=plan, error=str(error))
                 except Unavailable:
                     self._sources.missed(plan)

@@ -218,8 +218,9 @@ class PlanActor(PooledActor):
                 _permit(self._decide(PlanDecision.refusal_to_reset))
                 return None
             case SourceChanged(origin=origin):
-                self._alive()
-                self._read_source(origin)
+                # A plan that was deleted reads it when it is pushed again and starts.
+                if self._known().standing is not PlanStanding.DELETED:
+                    self._read_source(origin)
                 return None
             case StartDue():
                 self._start_due()

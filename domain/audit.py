@@ -35,9 +35,10 @@ class AuditRow(msgspec.Struct, frozen=True, kw_only=True):
     after: int
 
 
-def audit(topology: Topology, log: Iterable[Recorded]) -> Iterator[AuditRow]:
-    """The rows of a log that is given from its first fact."""
-    state: InstanceState | None = None
+def audit(
+    topology: Topology, log: Iterable[Recorded], *, state: InstanceState | None = None
+) -> Iterator[AuditRow]:
+    """The rows of a log that is given from its first fact, or from the first after a state."""
     for cause, group in groupby(log, key=lambda recorded: recorded.cause):
         facts = tuple(group)
         before = state

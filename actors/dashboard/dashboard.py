@@ -16,7 +16,7 @@ import msgspec
 import pykka
 import structlog
 
-from ...domain.audit import AuditRow, audit
+from ...domain.audit import AuditRow
 from ...domain.commands import CloseWindow, Command, FireDependants, Refused, ResetInstance
 from ...domain.decide import Step, preview_dependants, preview_success
 from ...domain.facts import NotificationsSet, PlanPushed, Recorded
@@ -662,9 +662,7 @@ class Dashboard:
 
     def audit(self, instance_id: UUID, *, after: int = 0, limit: int = 100) -> list[AuditRow]:
         """A row per event or order whose facts begin after a position; raises ``UnknownName``."""
-        topology = self._logs.topology(instance_id)
-        rows = (row for row in audit(topology, self.ledger.facts(instance_id)) if row.before >= after)
-        return list(islice(rows, limit))
+        return list(islice(self._logs.audit(instance_id, after), limit))
 
     def events(self, positions: Sequence[int]) -> dict[int, ProcessEvent]:
         """The process events at these positions of the inbox, as far as they read."""

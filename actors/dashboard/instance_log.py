@@ -1,8 +1,11 @@
 """An instance's state, rebuilt from its newest snapshot and the facts after it."""
 
+from collections.abc import Iterator
+from itertools import takewhile
 from uuid import UUID
 
-from ...domain.facts import InstancePrepared, InstanceStarted
+from ...domain.audit import AuditRow, audit
+from ...domain.facts import InstancePrepared, InstanceStarted, Recorded
 from ...domain.instance import STATE_SCHEMA, InstanceState, begin, evolve
 from ...domain.instants import Instant
 from ...domain.plan import JobPlan
@@ -13,6 +16,9 @@ from ...storage.mapper import UnreadableFact
 from ...storage.records import InstanceSummary, Snapshot
 from .errors import UnknownName
 from .topologies import Topologies
+
+_AT_ONCE = 500
+"""Facts that are read with one query."""
 
 
 class InstanceLog:
@@ -57,6 +63,30 @@ class InstanceLog:
         if position < 1:
             raise UnknownName(f"instance {instance_id} had not started then, or does not exist")
         return self.state(instance_id, position)
+
+    def audit(self, instance_id: UUID, after: int) -> Iterator[AuditRow]:
+        """The rows of the audit whose facts begin after a position, as they are asked for.
+
+        What stands before is not read again for it. Raises ``UnknownName``, ``UnreadableFact``.
+        """
+        topology = self.topology(instance_id)
+        if not after:
+            return audit(topology, self._facts_after(instance_id, 0))
+        last = self._ledger.facts(instance_id, after=after - 1, until=after)
+        if not last:
+            return iter(())
+        # A position within a row: its facts share their cause, and the row begins before it.
+        begun = list(
+            takewhile(lambda each: each.cause == last[0].cause, self._facts_after(instance_id, after))
+        )
+        after += len(begun)
+        return audit(topology, self._facts_after(instance_id, after), state=self.state(instance_id, after))
+
+    def _facts_after(self, instance_id: UUID, after: int) -> Iterator[Recorded]:
+        """The facts after a position, read as they are asked for."""
+        while facts := self._ledger.facts(instance_id, after=after, limit=_AT_ONCE):
+            yield from facts
+            after = facts[-1].position
 
     def _from_snapshot(
         self, topology: Topology, instance_id: UUID, until: int | None

@@ -393,6 +393,21 @@ def test_the_audit_says_who_did_what_and_what_followed(tmp_path: Path) -> None:
         assert here.dashboard.events([last.cause.position or 0])[last.cause.position or 0].id == "a/finished"
 
 
+def test_the_audit_after_any_position_is_the_rest_of_the_whole_audit(tmp_path: Path) -> None:
+    with bench(tmp_path) as here:
+        here.agent()
+        instance_id = begin(here)
+        for number, job in enumerate("ab", 1):
+            here.report(instance_id, job, number, successful=True, return_code=0, id=f"{job}/finished")
+            here.wait(instance_id, lambda each, number=number: each.initiations == number + 1)
+        whole = here.dashboard.audit(instance_id)
+        assert any(row.after > row.before + 1 for row in whole), "no row of several facts"
+        for after in range(whole[-1].after + 2):
+            rest = [row for row in whole if row.before >= after]
+            assert here.dashboard.audit(instance_id, after=after) == rest, f"after {after}"
+            assert here.dashboard.audit(instance_id, after=after, limit=1) == rest[:1], f"one after {after}"
+
+
 def test_output_comes_from_the_agent_that_ran_the_job(tmp_path: Path) -> None:
     with bench(tmp_path) as here:
         here.agent()

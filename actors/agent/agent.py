@@ -16,6 +16,7 @@ from .acceptance import Acceptance
 from .board import RunBoard, RunRow
 from .config import AgentConfig
 from .dead_letters import DeadLetters
+from .disk_room import DiskRoom, Shortage
 from .environment import OutputPaths
 from .file_marks import FileMarks
 from .file_watchers import FileWatchersActor, ReadWatchers, RefreshWatchers, ReleaseWatchers
@@ -105,11 +106,13 @@ class Agent:
             seal=self._seal,
         )
         self._timers = host.timers(clock)
+        self._room = DiskRoom(self._timers, clock)
         self._pool = host.pool(_POOL_THREADS)
         self._launcher = host.launcher(
             data / "runs",
             on_started=self._queues.on_started,
             on_finished=self._queues.on_finished,
+            on_no_room=self._queues.on_no_room,
             kill_grace_seconds=config.kill_grace_seconds,
         )
 
@@ -219,6 +222,7 @@ class Agent:
             reports=self._reports,
             launcher=self._launcher,
             slots=self._slots,
+            room=self._room,
             board=self._board,
             alarms=self._timers,
             clock=self._clock,
@@ -339,7 +343,10 @@ class Agent:
             raise error
 
     def kill(self, initiation_id: str, *, force: bool) -> bool:
-        """End a run, or take it out of its queue; ``False`` if there is neither. Raises ``OSError``."""
+        """End a run, or take it out of its queue; ``False`` if there is neither.
+
+        Raises ``OSError``, and ``LogUnavailable`` when it is out of its queue and that is not on disk yet.
+        """
         return self._queues.kill(initiation_id, force=force)
 
     def kill_pid(self, pid: int, *, force: bool) -> bool:
@@ -353,6 +360,11 @@ class Agent:
     def ready(self) -> bool:
         """Whether what was under way before has been taken up."""
         return self._started
+
+    @property
+    def shortage(self) -> Shortage | None:
+        """Whether initiations wait for room on the disk."""
+        return self._room.shortage()
 
     def runs(self) -> list[RunRow]:
         """What runs and what waits."""

@@ -8,6 +8,8 @@ from ...domain.instants import Instant
 from .markers import Started
 from .orders import Order, Phase
 
+_WAITING = frozenset({Phase.QUEUED, Phase.NO_ROOM})
+
 
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """An initiation that is not finished."""
@@ -62,5 +64,5 @@ class RunBoard:
     def counts(self) -> tuple[int, int]:
         """How many run, and how many wait to."""
         with self._lock:
-            waiting = sum(row.phase is Phase.QUEUED for row in self._rows.values())
+            waiting = sum(row.phase in _WAITING for row in self._rows.values())
             return len(self._rows) - waiting, waiting

@@ -77,6 +77,7 @@ class Host:
         *,
         on_started: Callable[[Started], None],
         on_finished: Callable[[str, RunResult], None],
+        on_no_room: Callable[[str, str], None],
         kill_grace_seconds: float,
     ) -> Launcher:
         """Starts processes and watches them; raises ``OSError``."""
@@ -84,6 +85,7 @@ class Host:
             runs_dir,
             on_started=on_started,
             on_finished=on_finished,
+            on_no_room=on_no_room,
             kill_grace_seconds=kill_grace_seconds,
         )
 

@@ -2,7 +2,8 @@
 
 For each: decide what is to be done, wait for a place, have the launcher start the command, report that it
 started, report how it ended, let go. What is reported is on disk before anything follows from it. A disk that
-does not take a report is asked again and again; the queue waits meanwhile, and nothing is lost.
+does not take a report is asked again and again, and one that has no room for a command's files likewise; the
+queue waits meanwhile, and nothing is lost.
 """
 
 from collections import deque
@@ -23,6 +24,7 @@ from ..pool import ActorPool, PooledActor
 from ..timers import Clock
 from .backoff import pause_ms
 from .board import RunBoard
+from .disk_room import DiskRoom
 from .launcher import Launcher, LauncherClosed
 from .markers import CouldNotStart, NotStarted, Running, RunResult, Started
 from .orders import Order, PassOver, Phase, Pretend, QueueKey, RunCommand, course_of
@@ -56,6 +58,19 @@ class RunOver(msgspec.Struct, frozen=True):
     result: RunResult
 
 
+class NoRoom(msgspec.Struct, frozen=True):
+    """The launcher says that the disk has no room for a command's files: nothing ran."""
+
+    initiation_id: str
+    reason: str
+
+
+class TryAgain(msgspec.Struct, frozen=True):
+    """There may be room on the disk now."""
+
+    initiation_id: str
+
+
 class Granted(msgspec.Struct, frozen=True):
     """There is a place to run in."""
 
@@ -73,7 +88,11 @@ class RetryReports(msgspec.Struct, frozen=True):
 
 
 class Kill(msgspec.Struct, frozen=True):
-    """End a run, or do not begin it; answered with whether there was anything to end."""
+    """End a run, or do not begin it; answered with whether there was anything to end.
+
+    What was not begun is told of before that is answered: a crash must not have it run after all. As long as
+    the disk does not take that, the answer is why.
+    """
 
     initiation_id: str
     force: bool
@@ -91,6 +110,7 @@ class Surroundings:
     reports: Reports
     launcher: Launcher
     slots: Slots
+    room: DiskRoom
     board: RunBoard
     alarms: Alarms
     clock: Clock
@@ -105,6 +125,7 @@ class _Stage(StrEnum):
 
     NONE = "none"
     WAITING = "waiting for a place"
+    NO_ROOM = "waiting for disk space"
     STARTING = "starting"
     RUNNING = "running"
     PRETENDING = "pretending"
@@ -141,13 +162,23 @@ class JobQueueActor(PooledActor):
         self._pretended_at: Instant = 0
         self._results: dict[str, RunResult] = {}
         self._unwritten: deque[_Report] = deque()
-        self._disk_refuses = False
+        self._called_off: set[str] = set()
+        self._disk_refuses: SegmentLogError | None = None
         self._failures = 0
         self._last_error: str | None = None
 
     def on_receive(
         self,
-        message: Enqueue | RunStarted | RunOver | Granted | PretenceOver | RetryReports | Kill | ReadQueue,
+        message: Enqueue
+        | RunStarted
+        | RunOver
+        | NoRoom
+        | TryAgain
+        | Granted
+        | PretenceOver
+        | RetryReports
+        | Kill
+        | ReadQueue,
     ) -> object:
         """Handle what the agent, the launcher or an alarm says."""
         answer: object = None
@@ -158,17 +189,23 @@ class JobQueueActor(PooledActor):
                 self._when_current(started.initiation_id, lambda: self._started(started))
             case RunOver(initiation_id=initiation_id, result=result):
                 self._note_result(initiation_id, result)
+            case NoRoom(initiation_id=initiation_id, reason=reason):
+                self._when_current(initiation_id, lambda: self._wait_for_room(reason))
+            case TryAgain(initiation_id=initiation_id):
+                self._when_current(initiation_id, self._try_again)
             case Granted(initiation_id=initiation_id):
-                self._when_current(initiation_id, self._launch)
+                self._when_current(initiation_id, self._enter)
             case PretenceOver(initiation_id=initiation_id):
                 self._when_current(initiation_id, self._end_pretence)
             case RetryReports():
-                self._disk_refuses = False
+                self._disk_refuses = None
             case Kill():
                 answer = self._kill(message)
             case ReadQueue():
                 answer = self.snapshot()
         self._go_on()
+        if isinstance(message, Kill) and message.initiation_id in self._called_off:
+            answer = self._disk_refuses
         return answer
 
     def on_failure(
@@ -217,10 +254,34 @@ class JobQueueActor(PooledActor):
             case Pretend() as pretence:
                 self._begin_pretence(order, pretence, now)
 
-    def _launch(self) -> None:
+    def _enter(self) -> None:
+        """There is a place; whether there is room on the disk too is for the first that waits to find out."""
         if self._stage is not _Stage.WAITING:
             return
         order = self._orders[0]
+        if self._around.room.enter(order.id, telling(self.actor_ref, TryAgain(order.id))):
+            self._launch(order)
+        else:
+            self._stage = _Stage.NO_ROOM
+            self._around.board.set_phase(order.id, Phase.NO_ROOM)
+
+    def _wait_for_room(self, reason: str) -> None:
+        if self._stage is not _Stage.STARTING:
+            return
+        order = self._orders[0]
+        if self._kill_forced is not None:
+            self._call_off_current(order)
+            return
+        self._stage = _Stage.NO_ROOM
+        self._last_error = reason
+        self._around.board.set_phase(order.id, Phase.NO_ROOM)
+        self._around.room.refused(order.id, reason, telling(self.actor_ref, TryAgain(order.id)))
+
+    def _try_again(self) -> None:
+        if self._stage is _Stage.NO_ROOM:
+            self._launch(self._orders[0])
+
+    def _launch(self, order: Order) -> None:
         self._stage = _Stage.STARTING
         self._around.board.set_phase(order.id, Phase.STARTING)
         try:
@@ -234,6 +295,7 @@ class JobQueueActor(PooledActor):
         order = self._orders[0]
         self._stage = _Stage.RUNNING
         self._around.slots.occupy(order.id)
+        self._around.room.found(order.id)
         self._around.board.set_running(order.id, started)
         if self._kill_forced is not None:
             self._kill_wanted(order.id, self._kill_forced)
@@ -257,6 +319,7 @@ class JobQueueActor(PooledActor):
             return
         self._stage = _Stage.ENDING
         order = self._orders[0]
+        self._around.room.leave(order.id)
         started = None if isinstance(result, CouldNotStart) else result.started
         if started is not None:
             self._report_start(order, started)
@@ -320,16 +383,14 @@ class JobQueueActor(PooledActor):
     def _kill(self, kill: Kill) -> bool:
         order = next((each for each in self._orders if each.id == kill.initiation_id), None)
         if order is None:
-            return False
+            return kill.initiation_id in self._called_off
         if order is not self._orders[0] or self._stage is _Stage.NONE:
             self._orders.remove(order)
-            self._report([self._never_ran(order)], then=lambda: self._let_go(order))
+            self._call_off(order, then=lambda: self._let_go(order))
             return True
         match self._stage:
-            case _Stage.WAITING | _Stage.PRETENDING:
-                self._stage = _Stage.ENDING
-                self._around.alarms.cancel(("pretence", order.id))
-                self._report([self._never_ran(order)], then=self._finish)
+            case _Stage.WAITING | _Stage.NO_ROOM | _Stage.PRETENDING:
+                self._call_off_current(order)
                 return True
             case _Stage.STARTING:
                 self._kill_forced = kill.force
@@ -337,7 +398,25 @@ class JobQueueActor(PooledActor):
             case _Stage.RUNNING:
                 return self._around.launcher.kill(order.id, force=kill.force)
             case _:
-                return False
+                return order.id in self._called_off
+
+    def _call_off_current(self, order: Order) -> None:
+        self._stage = _Stage.ENDING
+        self._around.room.leave(order.id)
+        self._around.alarms.cancel(("pretence", order.id))
+        self._call_off(order, then=self._finish)
+
+    def _call_off(self, order: Order, then: Callable[[], None]) -> None:
+        """Have it never run; until that is on disk, a crash would bring it back."""
+
+        def settled() -> None:
+            self._called_off.discard(order.id)
+            then()
+
+        self._called_off.add(order.id)
+        now = self._around.clock()
+        reporter = self._around.reporter
+        self._report([reporter.never_ran(order, now, "killed before it was started", killed=True)], settled)
 
     def _kill_wanted(self, initiation_id: str, force: bool) -> None:
         """Carry out what was asked for while the command was being started."""
@@ -346,10 +425,6 @@ class JobQueueActor(PooledActor):
         except OSError as error:
             _log.error("not killed, ask again", initiation=initiation_id, error=str(error))
 
-    def _never_ran(self, order: Order) -> ProcessEvent:
-        now = self._around.clock()
-        return self._around.reporter.never_ran(order, now, "killed before it was started", killed=True)
-
     # -- reports ---------------------------------------------------------------------------------------------
 
     def _report(self, events: Sequence[ProcessEvent], then: Callable[[], None] | None = None) -> None:
@@ -357,7 +432,7 @@ class JobQueueActor(PooledActor):
         self._unwritten.append(_Report(events, then or _nothing))
 
     def _write_reports(self) -> None:
-        while self._unwritten and not self._disk_refuses:
+        while self._unwritten and self._disk_refuses is None:
             report = self._unwritten[0]
             try:
                 self._around.reports.write(report.events)
@@ -370,7 +445,7 @@ class JobQueueActor(PooledActor):
             report.then()
 
     def _wait_for_disk(self, error: SegmentLogError) -> None:
-        self._disk_refuses = True
+        self._disk_refuses = error
         self._failures += 1
         self._last_error = str(error)
         _log.warning(

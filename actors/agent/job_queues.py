@@ -8,10 +8,12 @@ import msgspec
 import pykka
 import structlog
 
+from ...storage.segment_log import SegmentLogError
 from .job_queue import (
     Enqueue,
     JobQueueActor,
     Kill,
+    NoRoom,
     ReadQueue,
     RunOver,
     RunStarted,
@@ -46,7 +48,7 @@ class JobQueues:
         self._around: Surroundings | None = None
         self._queues: dict[QueueKey, _Queue] = {}
         self._keys: dict[str, QueueKey] = {}
-        self._early: list[RunStarted | RunOver] = []
+        self._early: list[RunStarted | RunOver | NoRoom] = []
 
     def open(self, around: Surroundings, orders: Sequence[Order]) -> None:
         """Begin, with the orders of before in the order in which they were accepted."""
@@ -91,18 +93,22 @@ class JobQueues:
         """A command is over."""
         self._tell(RunOver(initiation_id, result))
 
-    def _tell(self, message: RunStarted | RunOver) -> None:
+    def on_no_room(self, initiation_id: str, reason: str) -> None:
+        """A command could not be prepared for want of room on the disk; nothing ran."""
+        self._tell(NoRoom(initiation_id, reason))
+
+    def _tell(self, message: RunStarted | RunOver | NoRoom) -> None:
         with self._lock:
             if self._around is None:
                 self._early.append(message)
             else:
                 self._pass_on(message)
 
-    def _pass_on(self, message: RunStarted | RunOver) -> None:
+    def _pass_on(self, message: RunStarted | RunOver | NoRoom) -> None:
         match message:
             case RunStarted(started=started):
                 initiation_id = started.initiation_id
-            case RunOver(initiation_id=initiation_id):
+            case RunOver(initiation_id=initiation_id) | NoRoom(initiation_id=initiation_id):
                 pass
         key = self._keys.get(initiation_id)
         if key is not None:
@@ -149,7 +155,8 @@ class JobQueues:
     def kill(self, initiation_id: str, *, force: bool) -> bool:
         """End a run or take it out of its queue; ``False`` if it is neither running nor waiting.
 
-        Raises ``OSError`` when the request could not be noted, and ``pykka.Timeout``.
+        Raises ``OSError`` when the request could not be noted, ``LogUnavailable`` when it is heeded and not
+        yet known to be on disk, and ``pykka.Timeout``: ask again.
         """
         with self._lock:
             key = self._keys.get(initiation_id)
@@ -157,9 +164,12 @@ class JobQueues:
         if actor is None:
             return False
         try:
-            return bool(actor.ask(Kill(initiation_id, force), timeout=_ASK_SECONDS))
+            answer: Any = actor.ask(Kill(initiation_id, force), timeout=_ASK_SECONDS)
         except pykka.ActorDeadError:
             return False
+        if isinstance(answer, SegmentLogError):
+            raise answer
+        return bool(answer)
 
     def snapshots(self) -> list[dict[str, Any]]:
         """A description of every queue, as far as they answer."""

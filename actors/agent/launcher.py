@@ -68,6 +68,7 @@ class _Run:
     adopter: ProcessIdentity | None = None
     """The supervisor that has taken the place of the one that the marker names."""
     error: str = ""
+    no_room: bool = False
     unrecorded: bytes = b""
     """An outcome that the supervisor could not write, in its words."""
 
@@ -75,6 +76,7 @@ class _Run:
 class _Message(msgspec.Struct, frozen=True):
     started: StartedRecord | None = None
     error: str = ""
+    no_room: bool = False
     unrecorded: msgspec.Raw = msgspec.Raw()
     adopter: ProcessIdentity | None = None
     over: bool = False
@@ -94,6 +96,9 @@ class Launcher:
     has one ``on_finished`` in the life of this object, and before it, if the command ever ran, one
     ``on_started`` (``CouldNotStart`` comes without). What ``recover`` has answered is not told again.
 
+    A start for which there is no room on the disk is told by ``on_no_room`` instead, with the reason: nothing
+    ran, nothing is noted, and ``start`` may be asked again.
+
     Only one process may use a directory at a time: a later one takes over, and what the earlier one has
     handed over but not yet started is not started any more.
     """
@@ -104,6 +109,7 @@ class Launcher:
         *,
         on_started: Callable[[Started], None],
         on_finished: Callable[[str, RunResult], None],
+        on_no_room: Callable[[str, str], None],
         kill_grace_seconds: float = 10.0,
     ) -> None:
         """Take charge of a directory of markers, which is made if need be.
@@ -113,6 +119,7 @@ class Launcher:
         self._runs_dir = runs_dir.resolve()
         self._on_started = on_started
         self._on_finished = on_finished
+        self._on_no_room = on_no_room
         self._grace_ms = round(kill_grace_seconds * 1000)
         self._lock = threading.Lock()
         self._runs: dict[str, _Run] = {}
@@ -328,7 +335,8 @@ class Launcher:
         if message.adopter is not None:
             run.adopter = message.adopter
             _nudge(message.adopter)  # a kill may have been asked for when we did not know whom to tell
-        run.error = message.error or run.error
+        if message.error:
+            run.error, run.no_room = message.error, message.no_room
         run.unrecorded = bytes(message.unrecorded) or run.unrecorded
         if message.over:
             self._watches.release(watch)
@@ -366,6 +374,8 @@ class Launcher:
     def _start_again(self, run: _Run) -> None:
         if run.told is not None:
             self._finish(run, OutcomeUnknown("its marker has vanished", run.told))
+        elif run.no_room:
+            self._give_back(run)
         elif run.error:
             self._finish(run, CouldNotStart(run.error))
         elif run.spec is not None and run.attempts < _ATTEMPTS:
@@ -375,6 +385,15 @@ class Launcher:
             self._finish(
                 run, CouldNotStart(f"the launcher was killed {run.attempts} times before starting it")
             )
+
+    def _give_back(self, run: _Run) -> None:
+        """There was no room for it: whoever asked may ask again."""
+        with self._lock:
+            del self._runs[run.initiation_id]
+        try:
+            self._on_no_room(run.initiation_id, run.error)
+        except Exception:  # noqa: BLE001 - one listener's failure must not end the watching of all
+            _log.exception("on_no_room_failed", initiation=run.initiation_id)
 
     def _tell_started(self, run: _Run, started: Started, command: ProcessIdentity | None = None) -> None:
         if run.told is not None:

@@ -17,6 +17,7 @@ still has room for its outcome. Three places hold a record each: started, kill r
 
 import array
 import contextlib
+import errno
 import fcntl
 import gc
 import json
@@ -45,6 +46,11 @@ MARKER_BYTES = 4096
 
 _REASON_CHARACTERS = 300
 """Few enough that a reason fits its place however many bytes its characters need."""
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""What the system says where a disk is full, or a quota or a limit is reached: it may be otherwise later."""
+_NO_ROOM_STATUS = 126
+"""How a child ends that found no room before it had made the marker its own."""
 
 _STATE_FIELD, _GROUP_FIELD, _SESSION_FIELD, _START_FIELD = 0, 2, 3, 19
 """Places in ``/proc/<pid>/stat`` counted from behind the command's name, which may hold anything."""
@@ -289,7 +295,7 @@ def _run(order: Command, path: str, grace_ms: int, supervisor: _Supervisor) -> N
         try:
             marker = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             opened.callback(os.close, marker)
-            os.write(marker, bytes(MARKER_BYTES))
+            _fill(marker)
             progress, report = os.pipe()
             opened.callback(os.close, progress)
             with os.fdopen(report, "wb", 0) as reporting:
@@ -298,17 +304,22 @@ def _run(order: Command, path: str, grace_ms: int, supervisor: _Supervisor) -> N
                     claim = _Claim(path, temporary, marker, supervisor.identity, deadline)
                     _become_command(order, claim, supervisor.altered, reporting.fileno())
         except OSError as problem:
-            _tell(supervisor.channel, {"error": f"cannot prepare to start: {problem.strerror}"})
+            _tell_not_begun(
+                supervisor.channel,
+                f"cannot prepare to start: {problem.strerror}",
+                no_room=problem.errno in _NO_ROOM,
+            )
             _remove_quietly(temporary)
             return
         command = _Running(pid, marker, supervisor.woken, deadline, grace_ms)
         opened.callback(command.close)
         failure = command.wait_for_launch(progress)
         if not _is_claimed(path, marker):
-            os.waitpid(pid, 0)
+            _, status = os.waitpid(pid, 0)
             _remove_quietly(temporary)
             if failure:  # otherwise it was killed before it could say anything: the agent may try again
-                _tell(supervisor.channel, {"error": failure})
+                no_room = os.waitstatus_to_exitcode(status) == _NO_ROOM_STATUS
+                _tell_not_begun(supervisor.channel, failure, no_room=no_room)
         elif failure:
             os.waitpid(pid, 0)
             _record(marker, supervisor.channel, {"type": "CouldNotStart", "reason": failure})
@@ -317,6 +328,18 @@ def _run(order: Command, path: str, grace_ms: int, supervisor: _Supervisor) -> N
             command.wait_until_over()
             _, status = os.waitpid(pid, 0)
             _record(marker, supervisor.channel, _ended(status, command))
+
+
+def _fill(marker: int) -> None:
+    """Allocate all of a marker: a write to a disk that is nearly full may be done in part only."""
+    missing = MARKER_BYTES
+    while missing:
+        missing -= os.write(marker, bytes(missing))
+
+
+def _tell_not_begun(channel: socket.socket, reason: str, *, no_room: bool) -> None:
+    """Nothing is claimed, and by this supervisor nothing will be."""
+    _tell(channel, {"error": reason, "no_room": no_room})
 
 
 def _remove_quietly(path: str) -> None:
@@ -502,6 +525,10 @@ class _CannotStartError(Exception):
     """The command cannot be started; the text says why."""
 
 
+class _NoRoomError(_CannotStartError):
+    """It cannot be started for want of room on a disk."""
+
+
 class _Claim(NamedTuple):
     """What is needed to make a marker one's own."""
 
@@ -518,16 +545,36 @@ def _become_command(order: Command, claim: _Claim, altered: tuple[int, ...], rep
     for number in altered:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    exit_status = 127
     try:
         os.setsid()
+        _find_room_for_output(order)
         _make_own(order, claim)
         _replace_this_process(order)
     except BaseException as problem:  # noqa: BLE001 - the top of a process: told to the supervisor
         kind = "" if isinstance(problem, _CannotStartError) else f"{type(problem).__name__}: "
+        exit_status = _NO_ROOM_STATUS if isinstance(problem, _NoRoomError) else exit_status
         with contextlib.suppress(OSError):
             os.write(report, f"{kind}{problem}".encode("utf-8", "replace"))
     finally:
-        os._exit(127)
+        os._exit(exit_status)
+
+
+def _find_room_for_output(order: Command) -> None:
+    """Make the output files while nothing is claimed: what finds no room for them can be tried again.
+
+    Whatever else is wrong with them stays wrong, and is told once the marker can say so for good.
+
+    :raises _NoRoomError: if there is no room.
+    """
+    for path in (order["stdout"], order["stderr"]):
+        try:
+            with _step(f"output file {path!r}"):
+                os.close(_open_output(path))
+        except _NoRoomError:
+            raise
+        except _CannotStartError:
+            return
 
 
 def _make_own(order: Command, claim: _Claim) -> None:
@@ -536,8 +583,9 @@ def _make_own(order: Command, claim: _Claim) -> None:
     The generation names the agent process in charge of the directory. A request of an earlier one, delayed
     somewhere, must not start what the later one has already run and forgotten.
 
-    :raises _CannotStartError: if the initiation has been started before, or this request comes too late.
-    :raises OSError: if the marker cannot be made.
+    :raises _CannotStartError: if the initiation has been started before, this request comes too late, or the
+        marker cannot be made.
+    :raises OSError: if the directory of markers cannot be used.
     """
     pid = os.getpid()
     started = {
@@ -550,16 +598,18 @@ def _make_own(order: Command, claim: _Claim) -> None:
         "started_at": _now_ms(),
         "deadline_monotonic_ms": claim.deadline_monotonic_ms,
     }
-    write_record(claim.marker, STARTED, started, durably=True)
+    with _step("cannot prepare to start"):
+        write_record(claim.marker, STARTED, started, durably=True)
     directory = os.path.dirname(claim.path)  # noqa: PTH120 - pathlib is slow to import
     generation = os.open(order["generation_file"], os.O_RDONLY)
     fcntl.flock(generation, fcntl.LOCK_SH)
     if os.read(generation, 256).decode() != order["generation"]:
         raise _CannotStartError("another agent process has taken charge of the directory")
-    try:
-        os.link(claim.temporary, claim.path)
-    except FileExistsError:
-        raise _CannotStartError("it has been started before") from None
+    with _step("cannot prepare to start"):
+        try:
+            os.link(claim.temporary, claim.path)
+        except FileExistsError:
+            raise _CannotStartError("it has been started before") from None
     os.close(generation)
     os.unlink(claim.temporary)  # noqa: PTH108 - pathlib is slow to import
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -593,7 +643,8 @@ def _step(what: str) -> Iterator[None]:
         yield
     except (OSError, ValueError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else str(problem)
-        raise _CannotStartError(f"{what}: {reason}") from problem
+        no_room = isinstance(problem, OSError) and problem.errno in _NO_ROOM
+        raise (_NoRoomError if no_room else _CannotStartError)(f"{what}: {reason}") from problem
 
 
 if __name__ == "__main__":

@@ -60,6 +60,7 @@ class Phase(StrEnum):
     """How far an order has come."""
 
     QUEUED = "queued"
+    NO_ROOM = "waiting for disk space"
     STARTING = "starting"
     RUNNING = "running"
 

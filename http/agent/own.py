@@ -189,10 +189,18 @@ class Ready:
         self._agent = agent
 
     def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
-        """200 when they are, 503 before."""
+        """200 when they are, 503 before; and whether initiations wait for room on the disk."""
         if not self._agent.ready:
             resp.status = 503
-        answer(resp, {"status": "ready" if self._agent.ready else "starting"})
+        told: dict[str, Any] = {"status": "ready" if self._agent.ready else "starting"}
+        shortage = self._agent.shortage
+        if shortage is not None:
+            told["waiting_for_disk_space"] = {
+                "initiations": shortage.waiting,
+                "since": rfc3339(shortage.since),
+                "reason": shortage.reason,
+            }
+        answer(resp, told)
 
 
 def add_routes(app: "falcon.App[falcon.Request, falcon.Response]", agent: Agent, bodies: BodyReader) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -33,6 +34,7 @@ from jobledger.actors.agent.markers import (
     marker_path,
 )
 from jobledger.actors.agent.spawner import RunSpec
+from small_disk import small_disk
 
 WAIT_SECONDS = 30.0
 
@@ -45,6 +47,7 @@ class Told:
         self.order: list[tuple[str, str]] = []
         self.started: dict[str, Started] = {}
         self.finished: dict[str, RunResult] = {}
+        self.no_room: list[tuple[str, str]] = []
 
     def on_started(self, started: Started) -> None:
         with self.changed:
@@ -56,6 +59,11 @@ class Told:
         with self.changed:
             self.order.append(("finished", initiation_id))
             self.finished[initiation_id] = result
+            self.changed.notify_all()
+
+    def on_no_room(self, initiation_id: str, reason: str) -> None:
+        with self.changed:
+            self.no_room.append((initiation_id, reason))
             self.changed.notify_all()
 
     def wait(self, condition: Callable[[], bool]) -> None:
@@ -89,6 +97,7 @@ class Host:
             self.runs,
             on_started=told.on_started,
             on_finished=told.on_finished,
+            on_no_room=told.on_no_room,
             kill_grace_seconds=grace_seconds,
         )
         self.launchers.append(launcher)
@@ -343,34 +352,54 @@ def test_what_no_process_could_be_given_is_refused_at_once(
     assert launcher.running() == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file system")
-def test_a_full_disk_at_the_start_is_a_reason_and_a_disk_filled_by_the_command_loses_no_return_code(
+def test_a_full_disk_at_the_start_is_no_end_and_a_disk_filled_by_the_command_loses_no_return_code(
     host: Host, told: Told
 ) -> None:
-    host.runs.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(host.runs)], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("cannot mount here")
-    try:
+    with small_disk(host.runs):
         launcher = host.launcher(told)
         launcher.start(host.spec("filler", f"cat /dev/zero > {host.runs}/filling; exit 9"))
         assert told.ended("filler").return_code == 9
-        launcher.start(host.spec("starved", "true"))
-        assert told.result("starved") == CouldNotStart("cannot prepare to start: No space left on device")
+        for attempt in (1, 2):
+            launcher.start(host.spec("starved", "exit 4"))
+            told.wait(lambda times=attempt: len(told.no_room) == times)
+        assert set(told.no_room) == {("starved", "cannot prepare to start: No space left on device")}
+        assert host.state("starved") == NotStarted()
+        assert launcher.running() == []
+        assert list(host.runs.glob("*.new")) == []
         (host.runs / "filling").unlink()
-        launcher.forget("starved")
         launcher.start(host.spec("starved", "exit 4"))
-        wait_until(
-            lambda: (
-                told.finished["starved"] != CouldNotStart("cannot prepare to start: No space left on device")
-            )
-        )
         assert told.ended("starved").return_code == 4
         launcher.close()
+
+
+def test_without_room_for_output_files_nothing_is_claimed_and_it_can_be_started_when_there_is(
+    host: Host, told: Told, launcher: Launcher
+) -> None:
+    with small_disk(host.directory / "out", "nr_inodes=3") as output:
+        (output / "in the way").touch()
+        launcher.start(host.spec("starved", "echo ran"))
+        told.wait(lambda: bool(told.no_room))
+        assert told.no_room == [("starved", f"output file '{output}/starved.err': No space left on device")]
+        assert host.state("starved") == NotStarted()
+        (output / "in the way").unlink()
+        launcher.start(host.spec("starved", "echo ran"))
+        assert told.ended("starved").return_code == 0
+        assert host.output("starved") == "ran\n"
+        assert told.order == [("started", "starved"), ("finished", "starved")]
+
+
+def test_a_marker_that_a_limit_lets_grow_by_half_only_is_no_marker(host: Host, told: Told) -> None:
+    # A write that is cut short is no error: what it left would be taken for a damaged marker ever after.
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (launcher_process.MARKER_BYTES // 2, limits[1]))
+    try:
+        limited = host.launcher(told)
     finally:
-        subprocess.run(["umount", "-l", str(host.runs)], check=True)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    limited.start(host.spec("cut short", "true"))
+    told.wait(lambda: bool(told.no_room))
+    assert told.no_room == [("cut short", "cannot prepare to start: File too large")]
+    assert host.state("cut short") == NotStarted()
 
 
 # -- once ------------------------------------
@@ -696,7 +725,7 @@ def test_a_callback_that_fails_does_not_end_the_watching(host: Host) -> None:
         told.on_finished(initiation_id, result)
         raise RuntimeError("the listener is broken")
 
-    launcher = Launcher(host.runs, on_started=told.on_started, on_finished=fail)
+    launcher = Launcher(host.runs, on_started=told.on_started, on_finished=fail, on_no_room=told.on_no_room)
     host.launchers.append(launcher)
     for number in range(3):
         launcher.start(host.spec(f"run-{number}", "true"))

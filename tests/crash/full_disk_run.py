@@ -103,9 +103,7 @@ def main(folder: Path) -> None:
         found["ran while the agent's disk was full"] = effects.exists()
         (agent / "ballast").unlink()
         first = next(jobs_of(rig.instance(instance)))
-        if first["status"] == "ERROR":  # it was noted where there was room for a line, and not started
-            found["not started"] = first["details"]
-            rig.submit(instance, "chain", "host-j0")
+        found["not in error"] = first["status"] != "ERROR"
         rig.wait_for(instance, lambda state: state["counts"].get("COMPLETE", 0) >= 2, seconds=30)
         fill(dashboard)
         threading.Event().wait(1.0)  # what the agent reports meanwhile is not taken

@@ -22,7 +22,7 @@ import pytest
 from jobledger.actors.agent import launcher_process
 from jobledger.actors.agent.environment import shell_command
 from jobledger.actors.agent.launcher import Launcher
-from jobledger.actors.agent.markers import NotStarted, Running, RunResult
+from jobledger.actors.agent.markers import CouldNotStart, NotStarted, Running, RunResult
 from jobledger.actors.agent.spawner import RunSpec
 
 pytestmark = pytest.mark.crash
@@ -55,7 +55,12 @@ def own(directory: Path) -> None:
         report(name, result)
         slots.release()
 
-    launcher = Launcher(directory / "runs", on_started=lambda _: None, on_finished=on_finished)
+    launcher = Launcher(
+        directory / "runs",
+        on_started=lambda _: None,
+        on_finished=on_finished,
+        on_no_room=lambda name, reason: report(name, CouldNotStart(reason)),
+    )
     to_start = []
     for name in due:
         state = launcher.recover(name)

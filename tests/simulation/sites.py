@@ -228,10 +228,14 @@ class _AgentHost(AgentHost):
         return self._site.timers
 
     def launcher(
-        self, _runs_dir: Path, *, on_started: Any, on_finished: Any, **_rest: Any
+        self, _runs_dir: Path, *, on_started: Any, on_finished: Any, on_no_room: Any, **_rest: Any
     ) -> VirtualLauncher:
         return VirtualLauncher(
-            self._site.commands, self._process, on_started=on_started, on_finished=on_finished
+            self._site.commands,
+            self._process,
+            on_started=on_started,
+            on_finished=on_finished,
+            on_no_room=on_no_room,
         )
 
 
@@ -252,6 +256,7 @@ class AgentSite(Site):
         super().__init__(loop, name)
         self.disk = SimulatedDisk(seed=loop.chance(f"{name} disk").getrandbits(30))
         self.commands = CommandHost(loop, name, self.clock)
+        self.commands.no_room = lambda: self.disk.full
         self.places = Places()
         self._network = network
         self._dashboard = dashboard

@@ -168,6 +168,7 @@ class Launches:
             self.process,
             on_started=lambda started: self.told.append(f"{started.initiation_id} started"),
             on_finished=lambda name, result: self.told.append(f"{name} {type(result).__name__}"),
+            on_no_room=lambda name, _reason: self.told.append(f"{name} no room"),
         )
         return self.launcher
 
@@ -188,6 +189,20 @@ def test_a_command_is_started_once_and_told_of_in_order(launches: Launches) -> N
     assert launches.host.starts["one"] == 1
     launches.launcher.start(spec("one"))
     launches.wait(5)
+    assert launches.host.starts["one"] == 1
+
+
+def test_a_command_without_room_is_told_of_and_can_be_started_when_there_is(launches: Launches) -> None:
+    launches.host.no_room = lambda: True
+    launches.launcher.start(spec("one"))
+    launches.wait(5)
+    launches.launcher.start(spec("one"))
+    launches.wait(5)
+    launches.host.no_room = lambda: False
+    assert launches.host.starts["one"] == 0
+    launches.launcher.start(spec("one"))
+    launches.wait(5)
+    assert launches.told == ["one no room", "one no room", "one started", "one Ended"]
     assert launches.host.starts["one"] == 1
 
 

@@ -78,6 +78,8 @@ class CommandHost:
         """How often a command was started for an initiation; more than once must never be."""
         self.results: dict[str, RunResult] = {}
         self.launcher: VirtualLauncher | None = None
+        self.no_room: Callable[[], bool] = lambda: False
+        """Whether the disk has no room for what belongs to one more command."""
         self._pids = _FIRST_PID
 
     def hand_over(self, spec: RunSpec, generation: int) -> None:
@@ -99,6 +101,10 @@ class CommandHost:
         initiation_id = spec.initiation_id
         if initiation_id in self.markers:
             self._tell_end(initiation_id)
+            return
+        if self.no_room():
+            if self.launcher is not None:
+                self.launcher.say_no_room(initiation_id)
             return
         command = Command.of(spec.argv[-1])
         if chance.random() < command.cannot_start:
@@ -203,11 +209,13 @@ class VirtualLauncher(Launcher):
         *,
         on_started: Callable[[Started], None],
         on_finished: Callable[[str, RunResult], None],
+        on_no_room: Callable[[str, str], None],
     ) -> None:
         self._host = host
         self._process = process
         self._on_started = on_started
         self._on_finished = on_finished
+        self._on_no_room = on_no_room
         self._runs: dict[str, Started | None] = {}
         self._over: set[str] = set()
         self._closed = False
@@ -269,6 +277,14 @@ class VirtualLauncher(Launcher):
         if not self._closed and initiation_id in self._runs and self._runs[initiation_id] is None:
             self._runs[initiation_id] = started
             self._on_started(started)
+
+    def say_no_room(self, initiation_id: str) -> None:
+        self._process.spawn(lambda: self._give_back(initiation_id), "launcher tells")
+
+    def _give_back(self, initiation_id: str) -> None:
+        if not self._closed and self._runs.get(initiation_id, "not asked") is None:
+            del self._runs[initiation_id]
+            self._on_no_room(initiation_id, "No space left on device")
 
     def say_over(self, initiation_id: str) -> None:
         self._process.spawn(lambda: self._finished(initiation_id), "launcher tells")

@@ -294,6 +294,7 @@ class AgentProcess:
                 self.port = int(found[1])
                 threading.Thread(target=_drain, args=(self.process.stdout,), daemon=True).start()
                 return time.perf_counter() - began
+        self.end(signal.SIGKILL)
         raise RuntimeError(f"the agent did not start:\n{(self.folder / 'agent.log').read_text()[-4000:]}")
 
     def end(self, how: signal.Signals) -> int:
@@ -301,11 +302,13 @@ class AgentProcess:
         process, self.process = self.process, None
         if process is None:
             return 0
-        process.send_signal(how)
-        code = process.wait(WAIT_SECONDS)
-        if process.stdout is not None:
-            process.stdout.close()
-        return code
+        with process:
+            process.send_signal(how)
+            try:
+                return process.wait(WAIT_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
     def kill(self) -> None:
         """As the kernel would: without a warning."""

@@ -113,7 +113,12 @@ class PostgresServer:
             yield
         finally:
             watcher.stdin.close()
-            watcher.wait(60)
+            try:
+                watcher.wait(60)
+            except subprocess.TimeoutExpired:
+                watcher.kill()
+                watcher.wait()
+                raise
 
     def url(self, database: str) -> str:
         """How to reach one of its databases."""

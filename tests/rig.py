@@ -51,6 +51,7 @@ class Server:
                 self.port = int(found[1])
                 threading.Thread(target=self._drain, daemon=True).start()
                 return time.perf_counter() - began
+        self.kill()
         raise RuntimeError(f"{self.name} did not start:\n{self._log.read_text()[-4000:]}")
 
     def _drain(self) -> None:
@@ -74,11 +75,13 @@ class Server:
         process, self.process = self.process, None
         if process is None:
             return 0
-        process.send_signal(how)
-        code = process.wait(30)
-        if process.stdout is not None:
-            process.stdout.close()
-        return code
+        with process:
+            process.send_signal(how)
+            try:
+                return process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
     @property
     def rss_mb(self) -> float:

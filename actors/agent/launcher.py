@@ -69,6 +69,8 @@ class _Run:
     """The supervisor that has taken the place of the one that the marker names."""
     error: str = ""
     no_room: bool = False
+    problem: str = ""
+    """Why it was not handed over at the latest attempt."""
     unrecorded: bytes = b""
     """An outcome that the supervisor could not write, in its words."""
 
@@ -131,10 +133,14 @@ class Launcher:
         self._closed = False
         self._runs_dir.mkdir(parents=True, exist_ok=True)
         self._generation = self._take_charge()
-        self._spawner = Spawner()
-        self._watches: Watches[_Run] = Watches(_MOST_IDLE)
-        self._thread = threading.Thread(target=self._watch, name="launcher-watch", daemon=True)
-        self._thread.start()
+        with contextlib.ExitStack() as made:
+            self._spawner = Spawner()
+            made.callback(self._spawner.close)
+            self._watches: Watches[_Run] = Watches(_MOST_IDLE)
+            made.callback(self._watches.close)
+            self._thread = threading.Thread(target=self._watch, name="launcher-watch", daemon=True)
+            self._thread.start()
+            made.pop_all()
 
     def start(self, spec: RunSpec) -> None:
         """Hand over a command to be run; what comes of it is told by the callbacks.
@@ -270,6 +276,7 @@ class Launcher:
             "command": command,
         }
         watch = None
+        run.problem = ""
         try:
             with os.fdopen(os.memfd_create("request", os.MFD_CLOEXEC), "wb") as text:
                 text.write(json.dumps(request).encode())
@@ -284,8 +291,9 @@ class Launcher:
                         self._spawner.hand_over([theirs.fileno(), text.fileno()])
         except OSError as problem:
             _log.warning("launcher_unreachable", initiation=run.initiation_id, error=str(problem))
+            run.problem = f"the launcher cannot be reached: {problem}"
             if watch is None or watch.channel is None:
-                run.error = f"the launcher cannot be reached: {problem}"
+                run.error = run.problem
                 self._settle_soon(run)
             else:
                 with contextlib.suppress(
@@ -382,9 +390,8 @@ class Launcher:
             run.attempts += 1
             self._hand_over(run, self._command(run.spec))
         else:
-            self._finish(
-                run, CouldNotStart(f"the launcher was killed {run.attempts} times before starting it")
-            )
+            killed = f"the launcher was killed {run.attempts} times before starting it"
+            self._finish(run, CouldNotStart(run.problem or killed))
 
     def _give_back(self, run: _Run) -> None:
         """There was no room for it: whoever asked may ask again."""

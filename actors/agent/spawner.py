@@ -1,5 +1,6 @@
 """The process that forks supervisors, and the description of a command that it is handed."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -64,13 +66,15 @@ class Spawner:
     """The process that forks supervisors, started again when it is found dead."""
 
     def __init__(self) -> None:
+        """Start it; raises ``OSError``."""
         self._lock = threading.Lock()
-        self._process, self._socket = self._launch()
+        self._closed = False
+        self._running: _Running | None = _launch()
 
     @property
-    def pid(self) -> int:
-        pid: int = self._process.pid
-        return pid
+    def pid(self) -> int | None:
+        """Of the process; ``None`` when there is none."""
+        return None if self._running is None else self._running.process.pid
 
     def hand_over(self, fds: list[int]) -> None:
         """Send a request; it may still be lost with the process, which closes its descriptors.
@@ -78,40 +82,53 @@ class Spawner:
         :raises OSError: if there is no process to send it to, and none can be started.
         """
         with self._lock:
+            if self._closed:
+                raise OSError(errno.ESHUTDOWN, "the launcher is closed")
+            if self._running is None:
+                self._running = _launch()
             try:
-                socket.send_fds(self._socket, [b"r"], fds)
+                socket.send_fds(self._running.requests, [b"r"], fds)
             except (BrokenPipeError, ConnectionResetError):
-                _log.warning("launcher_restarted", pid=self._process.pid)
+                _log.warning("launcher_restarted", pid=self._running.process.pid)
                 self._end()
-                self._process, self._socket = self._launch()
-                socket.send_fds(self._socket, [b"r"], fds)
+                self._running = _launch()
+                socket.send_fds(self._running.requests, [b"r"], fds)
 
     def close(self) -> None:
         """Let it finish what it has been handed, and end."""
         with self._lock:
+            self._closed = True
             self._end()
 
     def _end(self) -> None:
-        self._socket.close()
-        self._process.wait()
+        """Wait for it, and keep nothing of it: it may be that no other can be started now."""
+        if self._running is not None:
+            self._running.requests.close()
+            self._running.process.wait()
+            self._running = None
 
-    @staticmethod
-    def _launch() -> tuple[subprocess.Popen[bytes], socket.socket]:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.settimeout(_HAND_OVER_SECONDS)
-        with theirs:
-            try:
-                process = subprocess.Popen(
-                    [sys.executable, *_FLAGS, launcher_process.__file__, str(theirs.fileno())],
-                    env={name: os.environ[name] for name in _NEEDED_VARIABLES if name in os.environ},
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    cwd="/",
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,
-                )
-            except OSError:
-                ours.close()
-                raise
-        return process, ours
+
+class _Running(NamedTuple):
+    process: subprocess.Popen[bytes]
+    requests: socket.socket
+
+
+def _launch() -> _Running:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(_HAND_OVER_SECONDS)
+    with theirs:
+        try:
+            process = subprocess.Popen(
+                [sys.executable, *_FLAGS, launcher_process.__file__, str(theirs.fileno())],
+                env={name: os.environ[name] for name in _NEEDED_VARIABLES if name in os.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        except OSError:
+            ours.close()
+            raise
+    return _Running(process, ours)

@@ -1,6 +1,7 @@
 """Descriptors that one thread waits on for many runs: channels of supervisors, and pidfds."""
 
 import contextlib
+import errno
 import os
 import select
 import socket
@@ -30,11 +31,15 @@ class Watch(Generic[RunT]):
 
 
 class Watches(Generic[RunT]):
-    """What is watched, and which of the supervisors behind it are idle; only one thread may ``wait``."""
+    """What is watched, and which of the supervisors behind it are idle; only one thread may ``wait``.
+
+    After ``close`` nothing is taken any more, and no descriptor is touched: its number may be another's then.
+    """
 
     def __init__(self, most_idle: int) -> None:
         self._most_idle = most_idle
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._closed = False
         self._watches: dict[int, Watch[RunT]] = {}
         self._idle: list[Watch[RunT]] = []
         self._epoll = select.epoll()
@@ -54,7 +59,9 @@ class Watches(Generic[RunT]):
 
     def wake(self) -> None:
         """End the present wait, or the next."""
-        os.eventfd_write(self._wake, 1)
+        with self._lock:
+            if not self._closed:
+                os.eventfd_write(self._wake, 1)
 
     def add(self, fd: int, run: RunT, channel: socket.socket | None = None) -> Watch[RunT]:
         """Watch a descriptor from now on; it is closed if that fails.
@@ -62,13 +69,17 @@ class Watches(Generic[RunT]):
         :raises OSError: if it cannot be watched.
         """
         watch = Watch(fd, run, channel)
-        self._watches[fd] = watch
-        try:
-            self._epoll.register(fd, select.EPOLLIN)
-        except OSError:
-            del self._watches[fd]
-            watch.close()
-            raise
+        with self._lock:
+            if self._closed:
+                watch.close()
+                raise OSError(errno.ESHUTDOWN, "nothing is watched any more")
+            self._watches[fd] = watch
+            try:
+                self._epoll.register(fd, select.EPOLLIN)
+            except OSError:
+                del self._watches[fd]
+                watch.close()
+                raise
         return watch
 
     def remove(self, watch: Watch[RunT]) -> None:
@@ -76,9 +87,9 @@ class Watches(Generic[RunT]):
         with self._lock:
             if watch in self._idle:
                 self._idle.remove(watch)
-        del self._watches[watch.fd]
-        self._epoll.unregister(watch.fd)
-        watch.close()
+            del self._watches[watch.fd]
+            self._epoll.unregister(watch.fd)
+            watch.close()
 
     def take_idle(self, run: RunT) -> Watch[RunT] | None:
         """An idle supervisor for a run, if there is one."""
@@ -101,7 +112,9 @@ class Watches(Generic[RunT]):
 
     def close(self) -> None:
         """Close every descriptor."""
-        for watch in list(self._watches.values()):
-            self.remove(watch)
-        self._epoll.close()
-        os.close(self._wake)
+        with self._lock:
+            self._closed = True
+            for watch in list(self._watches.values()):
+                self.remove(watch)
+            self._epoll.close()
+            os.close(self._wake)

@@ -1,16 +1,20 @@
 """Commands are started once, watched, ended with all they started, and found again."""
 
 import contextlib
+import errno
 import os
 import resource
 import signal
 import subprocess
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jobledger.actors.agent import launcher as launcher_module
 from jobledger.actors.agent import launcher_process
 from jobledger.actors.agent.environment import (
     RunIdentity,
@@ -533,6 +537,92 @@ def test_the_spawner_is_replaced_when_it_dies_and_running_commands_do_not_notice
         assert told.ended(f"after-{number}").return_code == 0
     gate.write_text("go\n")
     assert told.ended("before").return_code == 6
+
+
+def test_a_spawner_that_cannot_be_replaced_at_once_is_replaced_later(
+    host: Host, told: Told, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = launcher._spawner.pid
+    os.kill(dead, signal.SIGKILL)
+    wait_until(lambda: not is_running(dead))
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", no_process)
+        launcher.start(host.spec("too early", "true"))
+        assert told.result("too early") == CouldNotStart(
+            "the launcher cannot be reached: [Errno 11] Resource temporarily unavailable"
+        )
+    launcher.start(host.spec("later", "exit 3"))
+    assert told.ended("later").return_code == 3
+
+
+def no_process(*_arguments: object, **_more: object) -> None:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def test_a_launcher_that_cannot_be_made_leaves_no_process_behind(
+    host: Host, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[subprocess.Popen[bytes]] = []
+
+    class Recorded(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            super().__init__(*arguments, **more)
+            made.append(self)
+
+    def no_descriptors(_most_idle: int) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(subprocess, "Popen", Recorded)
+    monkeypatch.setattr(launcher_module, "Watches", no_descriptors)
+    with pytest.raises(OSError, match="Too many open files"):
+        host.launcher(told)
+    assert [process.returncode for process in made] == [0]
+
+
+def test_a_closed_launcher_keeps_nothing_of_its_process(host: Host, told: Told) -> None:
+    # What is kept is let go of by the collector, in the middle of anything, where its end may go wrong.
+    launcher = host.launcher(told)
+    running = launcher._spawner._running
+    assert running is not None
+    process = weakref.ref(running.process)
+    del running
+    launcher.close()
+    assert process() is None
+
+
+def test_what_is_started_while_the_launcher_closes_touches_nothing_that_is_closed(
+    host: Host, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = host.launcher(told)
+    hand_over, closing, problems = launcher._hand_over, threading.Event(), []
+
+    def late(run: Any, command: Any) -> None:
+        closing.wait(WAIT_SECONDS)
+        hand_over(run, command)
+
+    def start() -> None:
+        try:
+            launcher.start(host.spec("late", "true"))
+        except Exception as problem:  # noqa: BLE001  whatever it is, there must be none
+            problems.append(problem)
+
+    monkeypatch.setattr(launcher, "_hand_over", late)
+    thread = threading.Thread(target=start)
+    thread.start()
+    wait_until(lambda: launcher.running() == ["late"])
+    launcher.close()
+    with (host.directory / "innocent").open("w+b") as innocent:
+        reused = launcher._watches._wake  # the next file that somebody opens may get this number
+        if reused != innocent.fileno():
+            os.dup2(innocent.fileno(), reused)
+        closing.set()
+        thread.join()
+        written = os.pread(innocent.fileno(), 100, 0)
+        if reused != innocent.fileno():
+            os.close(reused)
+    assert written == b""
+    assert problems == []
+    assert host.launcher(Told()).recover("late") == NotStarted()
 
 
 def test_a_command_whose_supervisor_is_killed_goes_on_and_ends_as_outcome_unknown(

@@ -42,10 +42,12 @@ ENDED = {"type": "Ended", "return_code": 3, "completed_at": 20, "timed_out": Fal
 @pytest.fixture(scope="module")
 def alive() -> Iterator[ProcessIdentity]:
     with subprocess.Popen(["/bin/sleep", "600"]) as process:
-        ticks = launcher_process.start_ticks(process.pid)
-        assert ticks is not None
-        yield ProcessIdentity(process.pid, ticks, launcher_process.boot_id())
-        process.kill()
+        try:
+            ticks = launcher_process.start_ticks(process.pid)
+            assert ticks is not None
+            yield ProcessIdentity(process.pid, ticks, launcher_process.boot_id())
+        finally:
+            process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -139,10 +141,9 @@ def test_a_marker_without_outcome_or_process_is_outcome_unknown(
 
 
 def test_a_zombie_does_not_count_as_alive() -> None:
-    process = subprocess.Popen(["/bin/true"])
-    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert launcher_process.start_ticks(process.pid) is None
-    process.wait()
+    with subprocess.Popen(["/bin/true"]) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert launcher_process.start_ticks(process.pid) is None
 
 
 def test_a_marker_of_another_initiation_or_a_directory_in_its_place_is_outcome_unknown(

@@ -319,6 +319,7 @@ class AgentProcess:
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         answer = self.http.request(method, f"http://127.0.0.1:{self.port}{path}", body=data, headers=headers)
         media = answer.headers.get("Content-Type", "")
+        assert answer.data or "json" not in media, f"{method} {path} says that nothing is JSON"
         return answer.status, json.loads(answer.data) if "json" in media and answer.data else answer.data
 
     def __enter__(self) -> "AgentProcess":

@@ -1,4 +1,7 @@
-"""What tests of several rooms share: a real PostgreSQL server, started only when a test asks for it."""
+"""What tests of several rooms share: a check of every answer over HTTP, and a real PostgreSQL server.
+
+The server is started only when a test asks for it.
+"""
 
 import os
 import pwd
@@ -11,6 +14,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
+from wsgiref import validate
 
 import pytest
 
@@ -28,6 +32,24 @@ def pytest_report_header() -> str:
     """Say which long runs were asked for, so that a run can be repeated."""
     asked = [f"{name}={os.environ[name]}" for name in _LONG_RUNS if name in os.environ]
     return f"long runs: {', '.join(asked) or 'as short as they go'}"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _media_types_of_answers() -> Iterator[None]:
+    """What Falcon's test client checks of each answer: one that has a body says of what media type it is.
+
+    The check of the standard library asks this of those without a body too, which no HTTP does.
+    """
+
+    def check(status: str, headers: list[tuple[str, str]]) -> None:
+        told = {name.lower(): value for name, value in headers}
+        media, empty = told.get("content-type"), told.get("content-length", "0") == "0"
+        assert media is not None or empty, f"{status} says not what it holds: {headers}"
+        assert media is None or not (empty and "json" in media), f"{status} says that nothing is JSON"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validate, "check_content_type", check)
+        yield
 
 
 def _postgres_binaries() -> Path | None:

@@ -12,6 +12,8 @@ def agent_app(
 ) -> "falcon.App[falcon.Request, falcon.Response]":
     """All services of one agent."""
     app = falcon.App(middleware=[TokenCheck(token)])
+    # An answer without a body is of no media type; Falcon would call it JSON.
+    app.resp_options.default_media_type = None  # type: ignore[assignment]
     app.add_error_handler(falcon.HTTPError, errors.handle)
     app.add_error_handler(Exception, errors.handle)
     bodies = BodyReader(body_limit_bytes)

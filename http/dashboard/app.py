@@ -99,6 +99,8 @@ class Application:
         self.routes = routes_of(services)
         self._falcon = falcon.App()
         self._falcon.req_options.strip_url_path_trailing_slash = True
+        # An answer without a body is of no media type; Falcon would call it JSON.
+        self._falcon.resp_options.default_media_type = None  # type: ignore[assignment]
         self._falcon.add_error_handler(Exception, errors.handle)
         self._falcon.add_error_handler(falcon.HTTPError, errors.handle)
         for path, rows in _by_path(self.routes).items():

@@ -128,6 +128,9 @@ def _send(case: schemathesis.Case, running: _Fuzzed) -> None:
             response_schema_conformance,
         ],
     )
+    told = case.operation.definition.raw["responses"].get(str(response.status_code))
+    if told is not None and "content" not in told:
+        assert (response.content, response.headers.get("content-type")) == (b"", None)
 
 
 def _requests(number: int) -> hypothesis.settings:

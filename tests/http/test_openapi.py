@@ -2,11 +2,60 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import falcon.inspect
 import pytest
-from dashboard_over_http import Served, finished, served
+from dashboard_over_http import Served, eventually, finished, nightly, served
+
+NOBODY_KNOWS = "6f0e4a0e-0000-4000-8000-000000000001"
+OF_PLAN = {"contextName": "nightly", "monitorTypes": ["ERROR"], "emailSendTo": ["a@example.org"]}
+OF_JOB = {
+    "contextName": "nightly",
+    "childContextName": "nightly",
+    "jobName": "load",
+    "monitorType": "ERROR",
+    "emailSendTo": ["a@example.org"],
+}
+JOB_PATH = "load/nightly/ERROR"
+CALLS_WITHOUT_ANSWER: dict[str, tuple[str, Any]] = {
+    "event_scheduled": ("", finished(NOBODY_KNOWS)),
+    "event_global_scheduled": ("", "market closed"),
+    "provision_context": (
+        "",
+        {
+            "contextTemplate": {"name": "other", "scheduledJobs": [], "jobDependencies": [], "contexts": []},
+            "schedulerJobs": [],
+        },
+    ),
+    "provision_jobs": (
+        "",
+        {
+            "jobs": [
+                {
+                    "agentName": "host",
+                    "jobName": "load",
+                    "contextName": "nightly",
+                    "commandLine": "false",
+                    "successfulReturnCodes": [],
+                }
+            ]
+        },
+    ),
+    "reset_context": ("again", None),
+    "reset_context_instance": ("nightly/{instance}", None),
+    "discard_dead_letter": ("{letter}", None),
+    "context_status": ("idle/idle", None),
+    "job_status": ("idle/idle/load", None),
+    "save_plan_notifications": ("", OF_PLAN),
+    "save_job_notification": ("", OF_JOB),
+    "save_job_notifications": ("", [OF_JOB]),
+    "delete_job_notification": (JOB_PATH, None),
+    "delete_job_notifications": ("nightly", None),
+    "delete_plan_notifications": ("nightly", None),
+}
+"""For each service that answers without a body: the end of its address, and what is sent."""
 
 READS_ANY_FIELD = {("PUT", "/api/v1/plans/{name}")}
 """A bundle keeps what is not known here; a plan file is refused by its own tests."""
@@ -197,3 +246,25 @@ def test_a_query_parameter_that_no_service_of_ours_knows_is_refused_by_each(
         assert dashboard.digest() == before
         tried += 1
     assert tried > 50
+
+
+def test_an_answer_without_a_body_is_of_no_media_type(tmp_path: Path) -> None:
+    """Else a client that reads what it is told to be JSON stumbles over nothing at all."""
+    with served(tmp_path) as running:
+        running.push(nightly("idle"))
+        running.push(nightly("again"))
+        running.start("again")
+        instance = running.start()
+        running.put("/rest/event/scheduled", finished(NOBODY_KNOWS))
+        eventually(lambda: bool(running.dashboard.dead_letters()))
+        letter = running.dashboard.dead_letters()[0].position
+        rows = {row.name: row for row in running.application.routes if None in row.answers.values()}
+        assert set(rows) == set(CALLS_WITHOUT_ANSWER)
+        for name, (end, body) in CALLS_WITHOUT_ANSWER.items():
+            row = rows[name]
+            address = row.path.partition("{")[0] + end.format(instance=instance, letter=letter)
+            answer = running.call(row.method, address, body)
+            where = f"{row.method} {address}"
+            assert row.answers[answer.status_code] is None, f"{where}: {answer.status_code} {answer.text}"
+            assert answer.content == b"", where
+            assert "content-type" not in answer.headers, where

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 INSTANCE_HELP = "INSTANCE is an id, the beginning of one, or the name of a plan: then its newest instance."
 _ID_CHARACTERS = frozenset("0123456789abcdef-")
 _SHORTEST_BEGINNING = 4
+_FIRST_LOOK = 3
+"""Among so many of a plan's instances mostly one has begun; the others are prepared, or were once."""
 
 
 def instance_id(client: "Client", text: str) -> str:
@@ -20,11 +22,8 @@ def instance_id(client: "Client", text: str) -> str:
         return str(UUID(text))
     except ValueError:
         pass
-    # The newest may be one that has not begun; it is meant only where there is no other.
-    newest = list(client.items("/instances", plan=text, limit=2))
-    begun = [each for each in newest if each.get("status") != "PREPARED"] or newest
-    if begun:
-        return str(begun[0]["instance_id"])
+    if (newest := _newest_of(client, text)) is not None:
+        return newest
     beginning = text.lower()
     found: list[str] = []
     if len(beginning) >= _SHORTEST_BEGINNING and _ID_CHARACTERS.issuperset(beginning):
@@ -44,6 +43,19 @@ def instance_id(client: "Client", text: str) -> str:
         code=ExitCode.NOT_FOUND,
         next_step="`jobledger instance list` shows those that there are",
     )
+
+
+def _newest_of(client: "Client", plan: str) -> str | None:
+    """The plan's newest instance that has begun, else the newest there is; ``None`` without any."""
+    newest: list[dict[str, Any]] = []
+    for most in (_FIRST_LOOK, None):
+        newest = list(client.items("/instances", plan=plan, limit=most))
+        for each in newest:
+            if each["status"] != "PREPARED" and each["started_at"] is not None:
+                return str(each["instance_id"])
+        if len(newest) < _FIRST_LOOK:
+            break
+    return str(newest[0]["instance_id"]) if newest else None
 
 
 def instance(client: "Client", text: str, **query: object) -> tuple[answers.Instance, dict[str, Any]]:

@@ -102,6 +102,11 @@ class InstanceState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.ended_at is not None
 
     @property
+    def never_began(self) -> bool:
+        """Whether it ended before its start, and so never began."""
+        return self.prepared and self.ended
+
+    @property
     def status(self) -> str:
         """The root context's status; PREPARED before the start, ENDED after the end."""
         if self.ended:

@@ -13,14 +13,15 @@ from .records import InstanceRow, InstanceSummary, Page, PlanRow, PlanSummary
 
 _INSTANCE_COLUMNS = (
     "instance_id, plan, plan_version, status, environment_group, "
-    "started_at, ends_at, ended_at, position, counts, agents"
+    "started_at, ends_at, ended_at, never_began, position, counts, agents"
 )
 PUT_INSTANCE = (
-    f"INSERT INTO instances ({_INSTANCE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608  a constant of ours
+    f"INSERT INTO instances ({_INSTANCE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608  a constant of ours
     "ON CONFLICT (instance_id) DO UPDATE SET plan = excluded.plan, plan_version = excluded.plan_version, "
     "status = excluded.status, environment_group = excluded.environment_group, "
     "started_at = excluded.started_at, ends_at = excluded.ends_at, ended_at = excluded.ended_at, "
-    "position = excluded.position, counts = excluded.counts, agents = excluded.agents "
+    "never_began = excluded.never_began, position = excluded.position, counts = excluded.counts, "
+    "agents = excluded.agents "
     "WHERE excluded.position >= instances.position"
 )
 _PLAN_COLUMNS = "name, stream, version, standing, pushed_at, agents, position"
@@ -47,6 +48,7 @@ def instance_row(key: object, summary: InstanceSummary) -> tuple[object, ...]:
         summary.started_at,
         summary.ends_at,
         summary.ended_at,
+        int(summary.never_began),
         summary.position,
         _encode(summary.counts),
         _encode(summary.agents),
@@ -142,7 +144,8 @@ class ReadModels:
         return Page(items=items, next=following)
 
     def _instance(self, row: Row) -> InstanceRow:
-        key, plan, plan_version, status, group, started_at, ends_at, ended_at, position, counts, agents = row
+        key, plan, plan_version, status, group, started_at, ends_at, ended_at, never_began, *rest = row
+        position, counts, agents = rest
         return InstanceRow(
             instance_id=self._reader.stream(key),
             plan=plan,
@@ -152,6 +155,7 @@ class ReadModels:
             started_at=started_at,
             ends_at=ends_at,
             ended_at=ended_at,
+            never_began=bool(never_began),
             position=position,
             counts=_decode_counts(counts),
             agents=_decode_agents(agents),

@@ -101,8 +101,11 @@ class InstanceSummary(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     environment_group: str | None = None
     started_at: Instant
+    """When it began; before that, and when it never began, when it was to begin: lists go by it."""
     ends_at: Instant | None = None
     ended_at: Instant | None = None
+    never_began: bool = False
+    """It ended before its start."""
     position: int
     """The last position of the instance's log that the row reflects."""
     counts: dict[str, int]

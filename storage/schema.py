@@ -46,6 +46,7 @@ _TABLES = (
         started_at BIGINT NOT NULL,
         ends_at BIGINT,
         ended_at BIGINT,
+        never_began SMALLINT NOT NULL,
         position BIGINT NOT NULL,
         counts {bytes} NOT NULL,
         agents {bytes} NOT NULL)""",

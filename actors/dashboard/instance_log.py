@@ -115,6 +115,7 @@ def summary_of(state: InstanceState) -> InstanceSummary:
         started_at=state.started_at,
         ends_at=state.ends_at,
         ended_at=state.ended_at,
+        never_began=state.never_began,
         position=state.position,
         counts=state.counts(),
         agents=state.agents,

@@ -91,7 +91,8 @@ class InstanceItem(msgspec.Struct, frozen=True, kw_only=True):
     plan_version: int
     status: str
     position: int
-    started_at: str
+    started_at: str | None
+    """When it began, or is to begin; nothing when it ended before its start."""
     ends_at: str | None
     ended_at: str | None
     counts: dict[str, int]
@@ -195,7 +196,7 @@ class Instances:
                 plan_version=row.plan_version,
                 status=row.status,
                 position=row.position,
-                started_at=written(row.started_at),
+                started_at=None if row.never_began else written(row.started_at),
                 ends_at=written_if_known(row.ends_at),
                 ended_at=written_if_known(row.ended_at),
                 counts=dict(row.counts),

@@ -87,7 +87,8 @@ class InstanceView(msgspec.Struct, frozen=True, kw_only=True):
     plan_version: int
     status: str
     position: int
-    started_at: str
+    started_at: str | None
+    """When it began, or is to begin; nothing when it ended before its start."""
     due_at: str | None
     ends_at: str | None
     ended_at: str | None
@@ -169,7 +170,7 @@ def instance_view(state: InstanceState) -> InstanceView:
         plan_version=state.plan_version,
         status=state.status,
         position=state.position,
-        started_at=written(state.started_at),
+        started_at=None if state.never_began else written(state.started_at),
         due_at=written_if_known(state.due_at),
         ends_at=written_if_known(state.ends_at),
         ended_at=written_if_known(state.ended_at),

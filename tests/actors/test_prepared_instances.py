@@ -282,9 +282,14 @@ def test_when_its_start_is_skipped_it_is_for_the_next_one_with_all_that_was_set(
 def test_ending_it_calls_its_start_off_and_only_that_one(tmp_path: Path) -> None:
     with bench(tmp_path) as here:
         push(here)
-        order(here, prepared_id(here), EndInstance())
+        called_off = prepared_id(here)
+        order(here, called_off, EndInstance())
         push(here, ["a", "b"])
         here.restart()
+        assert here.dashboard.instance(called_off).never_began
+        assert [row.instance_id for row in here.dashboard.instances().items if row.never_began] == [
+            called_off
+        ]
         here.pass_time(TWO)
         (skipped,) = wait_starts(here, 1)
         assert skipped == StartSkipped(due_at=TWO, through=TWO, reason="ended before its start")

@@ -109,7 +109,7 @@ def test_the_name_of_a_plan_means_its_newest_instance(fake: FakeDashboard, run: 
     with_nightly(fake, instance(job("load")))
     assert INSTANCE_ID in run("instance", "show", "nightly").output
     listed = next(each for each in fake.asked if each.path == "/api/v1/instances")
-    assert listed.query == {"plan": "nightly", "limit": "2"}
+    assert listed.query == {"plan": "nightly", "limit": "3"}
 
 
 def test_the_beginning_of_an_id_is_enough(fake: FakeDashboard, run: Run) -> None:

@@ -109,11 +109,28 @@ def test_a_plan_shows_its_next_start_and_what_is_prepared(run: Run, plan: str) -
     assert f"was called off: {prepared}" in run("plan", "show", plan).output
 
 
-def test_the_name_of_a_plan_means_the_newest_instance_that_has_begun(run: Run, plan: str) -> None:
+def test_the_name_of_a_plan_means_the_newest_instance_that_has_begun(
+    run: Run, plan: str, tmp_path: Path
+) -> None:
     prepared = json.loads(run("plan", "show", plan, "--json").output)["prepared"]
     assert prepared in run("instance", "show", plan, "--json").output
     started = run("instance", "start", plan).output.strip()
     assert started in run("instance", "show", plan, "--json").output
+    for command in ("a", "b", "c", "d"):  # each push makes the prepared one anew
+        (tmp_path / "plan.yaml").write_text(PLAN.replace("NAME", plan).replace("load.sh", command))
+        assert run("plan", "push", "plan.yaml").exit_code == 0
+    listed = json.loads(run("instance", "list", "--plan", plan, "--json").output)
+    assert [each["instance_id"] for each in listed].index(started) == 5
+    assert started in run("instance", "show", plan, "--json").output
+
+
+def test_an_instance_that_ended_before_its_start_is_listed_without_one(run: Run, plan: str) -> None:
+    prepared = json.loads(run("plan", "show", plan, "--json").output)["prepared"]
+    run("instance", "end", prepared)
+    (line,) = [
+        each for each in run("instance", "list", "--plan", plan).output.splitlines() if prepared in each
+    ]
+    assert line.count("2026-09-2") == 1, "only its end"
 
 
 def test_a_plan_is_deleted_and_its_log_stays(run: Run, plan: str) -> None:

@@ -80,7 +80,6 @@ def test_every_second_has_one_fact_whenever_the_dashboard_is_killed(seed: int, t
 
 
 def _began_by(instance: dict[str, Any], at: str) -> bool:
-    """Whether it began up to then; one that was only prepared, or called off before its start, did not."""
-    if instance["status"] == "PREPARED" or instance["started_at"] > at:
-        return False
-    return instance["ended_at"] is None or instance["ended_at"] >= instance["started_at"]
+    """Whether it began up to then; one that was only prepared, or ended before its start, did not."""
+    began: str | None = instance["started_at"]
+    return instance["status"] != "PREPARED" and began is not None and began <= at

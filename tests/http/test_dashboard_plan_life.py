@@ -338,6 +338,33 @@ def test_a_start_that_was_called_off_is_shown_and_foretold_so(dashboard: Served)
     assert {skipped for at, _, skipped in told if at != written(FIRST)} == {None}
 
 
+def test_an_instance_that_ended_before_its_start_shows_no_start(dashboard: Served) -> None:
+    dashboard.push(clocked())
+    prepared = dashboard.get("/api/v1/plans/clocked").json["prepared"]
+    (listed,) = dashboard.get("/api/v1/instances?plan=clocked").json["items"]
+    assert listed["started_at"] == dashboard.shown(prepared)["started_at"] == written(FIRST)
+
+    dashboard.post(f"/api/v1/instances/{prepared}/end")
+
+    (listed,) = dashboard.get("/api/v1/instances?plan=clocked&active=false").json["items"]
+    shown = dashboard.shown(prepared)
+    assert listed["started_at"] is shown["started_at"] is None
+    assert listed["ended_at"] == shown["ended_at"] is not None
+    assert shown["due_at"] == written(FIRST)
+
+
+def test_lists_go_on_behind_an_instance_that_never_began(dashboard: Served) -> None:
+    dashboard.push(clocked())
+    prepared = dashboard.get("/api/v1/plans/clocked").json["prepared"]
+    dashboard.post(f"/api/v1/instances/{prepared}/end")
+    started = dashboard.start()
+
+    first = dashboard.get("/api/v1/instances?limit=1").json
+    assert [each["instance_id"] for each in first["items"]] == [prepared]
+    then = dashboard.get(f"/api/v1/instances?limit=1&cursor={first['next']}").json
+    assert [each["instance_id"] for each in then["items"]] == [started]
+
+
 def test_a_forecast_says_what_will_not_happen(dashboard: Served) -> None:
     dark = msgspec.structs.replace(CLOCKED, blackout_ranges=((FIRST, FIRST),))
     dashboard.push(msgspec.structs.replace(clocked(), window=dark))

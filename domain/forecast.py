@@ -86,7 +86,7 @@ class _Window(msgspec.Struct, frozen=True):
 class _Ahead:
     """The instance that is prepared for one of the starts, as operators have left it."""
 
-    def __init__(self, state: PlanState, look: Callable[[], InstanceState] | None) -> None:
+    def __init__(self, state: PlanState, look: Callable[[], InstanceState | None] | None) -> None:
         self._state = state
         self._look = look
 
@@ -102,10 +102,13 @@ class _Ahead:
         prepared = self._state.prepared
         return None if prepared is None or prepared.due_at != due_at else prepared.instance_id
 
-    def is_called_off(self, due_at: Instant) -> bool:
-        """Whether somebody ended it."""
-        instance = self._for(due_at)
-        return instance is not None and instance.ended
+    def why_not(self, due_at: Instant) -> str | None:
+        """Why it will not begin; ``None`` when it will."""
+        if self._look is None or self.instance_id(due_at) is None:
+            return None
+        if self._instance is None:
+            return "the instance that is prepared for it is damaged on disk"
+        return "ended before its start" if self._instance.ended else None
 
     def closes_at(self, due_at: Instant, times: StartTimes, for_ever: Instant) -> Instant:
         """When the instance of a start ends, if nobody ends it before."""
@@ -123,12 +126,12 @@ def forecast(
     active: Sequence[Running],
     span: Span,
     effort: Effort,
-    look: Callable[[], InstanceState] | None = None,
+    look: Callable[[], InstanceState | None] | None = None,
 ) -> Iterator[Fire]:
     """All that a plan's clocks will do in a span of time, in order.
 
-    What has been accounted for already is not told again. ``look`` gives the instance that is prepared; it is
-    asked only if its start is due in the span.
+    What has been accounted for already is not told again. ``look`` gives the instance that is prepared, or
+    ``None`` when it does not read; it is asked only if its start is due in the span.
     """
     ahead = _Ahead(state, look)
     span = replace(span, begin=max(span.begin, state.accounted_through + 1))
@@ -181,7 +184,7 @@ def _why_not(state: PlanState, due_at: Instant, times: StartTimes, ahead: _Ahead
         return "plan disabled"
     if (told := times.blackout.reason(due_at)) is not None:
         return told
-    return "ended before its start" if ahead.is_called_off(due_at) else None
+    return ahead.why_not(due_at)
 
 
 def _future(state: PlanState, span: Span, effort: Effort, ahead: _Ahead) -> Iterator[_Window]:

@@ -60,7 +60,7 @@ from .instance_actor import (
     Resubmitted,
     encode_event,
 )
-from .instance_log import InstanceLog
+from .instance_log import InstanceLog, unless_damaged
 from .instances import Instances
 from .lock_groups import LockGroups
 from .orders import Orders
@@ -557,11 +557,16 @@ class Dashboard:
     def forecast(self, names: Sequence[str], *, begin: Instant, end: Instant) -> Iterator[Fire]:
         """What the clocks of these plans will do between two instants, both included, in order.
 
-        Told as it is asked for; raises ``TooMuch`` on the way when it cannot be told with so much effort.
+        A plan that is damaged is left out. Told as it is asked for; raises ``TooMuch`` on the way when it
+        cannot be told with so much effort.
         """
-        refs = [self._plan_actor(name) for name in names]
-        asked = [ref.ask(ReadPlan(), block=False) for ref in refs]
-        states = [future.get(timeout=ANSWER_SECONDS) for future in asked]
+        asked = {name: self._plan_actor(name).ask(ReadPlan(), block=False) for name in names}
+        states = []
+        for name, future in asked.items():
+            try:
+                states.append(future.get(timeout=ANSWER_SECONDS))
+            except UnreadableFact as error:
+                _log.error("plan left out", plan=name, error=str(error))
         span = Span(begin=max(begin, self.clock()), end=end, default_zone=self.config.time_zone)
         return fires_of(states, span, active=self._active, topologies=self._topologies, logs=self._logs)
 
@@ -722,20 +727,19 @@ class Dashboard:
         return self._live(self._active_rows(plan))
 
     def _live(self, rows: Iterable[InstanceRow]) -> list[InstanceState]:
-        states = [self._unless_damaged(row.instance_id) for row in rows]
-        return [state for state in reversed(states) if state is not None and not state.ended]
-
-    def _unless_damaged(self, instance_id: UUID) -> InstanceState | None:
-        try:
-            return self.instance(instance_id)
-        except UnreadableFact as error:
-            _log.error("instance left out", instance=str(instance_id), error=str(error))
-            return None
+        return _sound(rows, self.instance)
 
     def prepared_instances(self) -> list[InstanceState]:
-        """The states of the instances that exist ahead of their start, the nearest first."""
-        states = [self._logs.state(row.instance_id) for row in self._rows(status=PREPARED)]
-        return states[::-1]
+        """The states of the instances that exist ahead of their start, the nearest first.
+
+        One whose log is damaged is left out, as from those that are active.
+        """
+        return _sound(self._rows(status=PREPARED), self._logs.state)
+
+    def ended_before_its_start(self, instance_id: UUID) -> bool:
+        """Whether somebody called the start of a prepared instance off; of a damaged one nobody knows."""
+        state = unless_damaged(self.instance, instance_id)
+        return state is not None and state.never_began
 
     def instances_for_agent(self, agent: str) -> list[InstanceState]:
         """The active instances that an agent has to know: what is on disk, also if nobody heard of it yet."""
@@ -998,6 +1002,12 @@ class Dashboard:
             self._timers.cancel(("start", plan))
         else:
             self._timers.set(("start", plan), at, lambda: self._plan_actor(plan).tell(StartDue()))
+
+
+def _sound(rows: Iterable[InstanceRow], read: Callable[[UUID], InstanceState]) -> list[InstanceState]:
+    """The states of instances, oldest first, without those that ended meanwhile or whose logs are damaged."""
+    states = [unless_damaged(read, row.instance_id) for row in rows]
+    return [state for state in reversed(states) if state is not None and not state.ended]
 
 
 def _facts_of(preview: Step | Refused) -> tuple[Recorded, ...]:

@@ -6,11 +6,16 @@ from heapq import merge
 from operator import attrgetter
 from uuid import UUID
 
+import structlog
+
 from ...domain.forecast import Effort, Fire, Running, Span, forecast
 from ...domain.plan_log import PlanState
+from ...storage.mapper import UnreadableFact
 from .active_instances import ActiveInstance, ActiveInstances
-from .instance_log import InstanceLog
+from .instance_log import InstanceLog, unless_damaged
 from .topologies import Topologies
+
+_log = structlog.get_logger(__name__)
 
 MOST_LOOKED_AT = 200_000
 """Fires and windows that one forecast looks at."""
@@ -24,12 +29,20 @@ def fires_of(
     topologies: Topologies,
     logs: InstanceLog,
 ) -> Iterator[Fire]:
-    """In the order of time, told as it is asked for; raises ``TooMuch`` on the way."""
+    """In the order of time, told as it is asked for; raises ``TooMuch`` on the way.
 
-    def running(instance: ActiveInstance) -> Running:
+    An instance of a version of a plan that is damaged is left out.
+    """
+
+    def running(instance: ActiveInstance) -> Running | None:
+        try:
+            plan = topologies.of(instance.plan, instance.plan_version).plan
+        except UnreadableFact as error:
+            _log.error("instance left out", instance=str(instance.instance_id), error=str(error))
+            return None
         return Running(
             instance_id=instance.instance_id,
-            plan=topologies.of(instance.plan, instance.plan_version).plan,
+            plan=plan,
             plan_version=instance.plan_version,
             ends_at=instance.ends_at,
             schedules_disabled=partial(_schedules_disabled, logs, instance.instance_id),
@@ -37,9 +50,9 @@ def fires_of(
 
     def fires(state: PlanState) -> Iterator[Fire]:
         prepared = state.prepared
-        look = None if prepared is None else partial(logs.state, prepared.instance_id)
+        look = None if prepared is None else partial(unless_damaged, logs.state, prepared.instance_id)
         runs = [running(each) for each in active.all_of_plan(state.plan.name)]
-        return forecast(state, runs, span, effort, look)
+        return forecast(state, [each for each in runs if each is not None], span, effort, look)
 
     effort = Effort(MOST_LOOKED_AT)
     told = [fires(state) for state in states]
@@ -47,4 +60,6 @@ def fires_of(
 
 
 def _schedules_disabled(logs: InstanceLog, instance_id: UUID) -> bool:
-    return logs.state(instance_id).schedules_disabled
+    """Not of one that is damaged: its agents go on firing them."""
+    state = unless_damaged(logs.state, instance_id)
+    return state is not None and state.schedules_disabled

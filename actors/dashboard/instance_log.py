@@ -1,8 +1,10 @@
 """An instance's state, rebuilt from its newest snapshot and the facts after it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from uuid import UUID
+
+import structlog
 
 from ...domain.audit import AuditRow, audit
 from ...domain.facts import InstancePrepared, InstanceStarted, Recorded
@@ -19,6 +21,9 @@ from .topologies import Topologies
 
 _AT_ONCE = 500
 """Facts that are read with one query."""
+
+
+_log = structlog.get_logger(__name__)
 
 
 class InstanceLog:
@@ -95,6 +100,18 @@ class InstanceLog:
         if snapshot is None or snapshot.schema != STATE_SCHEMA:
             return None
         return thaw(topology, snapshot.state)
+
+
+def unless_damaged(read: Callable[[UUID], InstanceState], instance_id: UUID) -> InstanceState | None:
+    """The state of an instance, or ``None`` when its log is damaged, so that those beside it go on.
+
+    Asked for alone, the instance says what is wrong.
+    """
+    try:
+        return read(instance_id)
+    except UnreadableFact as error:
+        _log.error("instance left out", instance=str(instance_id), error=str(error))
+        return None
 
 
 def snapshot_of(state: InstanceState) -> Snapshot:

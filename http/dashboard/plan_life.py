@@ -116,7 +116,7 @@ def _now(dashboard: Dashboard, state: PlanState) -> PlanNow:
         waiting_start=written_if_known(state.deferred),
         prepared=None if prepared is None else str(prepared.instance_id),
         prepared_for=None if prepared is None else written(prepared.due_at),
-        called_off=prepared is not None and dashboard.instance(prepared.instance_id).ended,
+        called_off=prepared is not None and dashboard.ended_before_its_start(prepared.instance_id),
         agents_to_tell=tuple(dashboard.plan_awaits(state.plan.name)),
     )
 

@@ -12,6 +12,7 @@ from dashboard_over_http import Served, eventually, finished, nightly, served
 from jobledger.domain.instance import STATE_SCHEMA
 from jobledger.domain.plan_log import plan_stream
 from jobledger.storage.ledger import DATABASE_FILE
+from test_dashboard_plan_life import clocked
 
 Damage = Callable[[sqlite3.Connection, str], object]
 
@@ -94,6 +95,60 @@ def test_an_agent_that_comes_late_is_told_of_all_that_waits_for_it_but_the_damag
         eventually(lambda: two.sound in running.agent.initiated)
         assert two.damaged not in running.agent.published, named
         assert two.sound in running.agent.published
+
+
+def test_a_prepared_instance_that_is_damaged_is_left_out_of_lists_and_named_where_it_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    with served(tmp_path) as running:
+        running.push(clocked())
+        running.push(clocked("sound"))
+        damaged, sound = (
+            running.get(f"/api/v1/plans/{plan}").json["prepared"] for plan in ("clocked", "sound")
+        )
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database:
+        unreadable(1)(database, UUID(damaged).hex)
+        database.commit()
+
+    with served(tmp_path) as running:
+        every = running.get("/rest/contextStatus/json/allInstance?includePrepared=true")
+        assert every.status_code == 200
+        assert [each["contextInstanceId"] for each in every.json["contextMachineStatusList"]] == [sound]
+        refused = running.get(f"/api/v1/instances/{damaged}")
+        assert (refused.status_code, "damaged on disk" in refused.json["detail"]) == (500, True)
+
+        plan = running.get("/api/v1/plans/clocked").json
+        assert (plan["prepared"], plan["called_off"]) == (damaged, False)
+        first = {
+            each["plan"]: each["skipped"]
+            for each in running.get("/api/v1/forecast").json["items"]
+            if each["instance_id"] in {damaged, sound} and each["kind"] == "instance"
+        }
+        assert first == {
+            "clocked": "the instance that is prepared for it is damaged on disk",
+            "sound": None,
+        }
+
+
+def test_a_forecast_leaves_out_what_is_damaged_and_foretells_the_rest(tmp_path: Path) -> None:
+    with served(tmp_path) as running:
+        for name in ("broken", "clocked", "sound"):
+            running.push(clocked(name))
+        active = running.start("clocked")
+        before = running.get("/api/v1/forecast?limit=1000").json["items"]
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as database:
+        unreadable(1)(database, UUID(active).hex)
+        unreadable(1)(database, plan_stream("broken").hex)
+        database.commit()
+
+    with served(tmp_path) as running:
+        told = running.get("/api/v1/forecast?limit=1000")
+        assert told.status_code == 200, told.text
+        foretold = [each for each in before if each["plan"] != "broken" and each["at"] > before[0]["at"]]
+        assert [each for each in told.json["items"] if each["at"] > before[0]["at"]] == foretold
+        assert {each["plan"] for each in foretold} == {"clocked", "sound"}
+        refused = running.get("/api/v1/forecast?plan=broken")
+        assert (refused.status_code, "damaged on disk" in refused.json["detail"]) == (500, True)
 
 
 @pytest.mark.parametrize(("damage", "_named"), DAMAGES)

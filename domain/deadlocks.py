@@ -1,15 +1,17 @@
-"""Jobs that wait for each other and that nothing else can start.
+"""Jobs that nothing can ever start, most of them because they wait for each other.
 
 A cycle of dependencies is no fault by itself: a job may have another dependency that starts it, stand in
 another context that does, be an event that others raise, or wait for any of several jobs. What counts is
 whether everything that could be satisfied, beginning with what starts from outside, reaches the job. What is
-not reached waits for ever, and in it the cycles are the cause.
+not reached waits for ever, and in it the cycles are the cause. What is reached never starts all the same
+where a job that it needs completes only after one that it must not have had: those are told one by one.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from .conditions import Condition, condition_of, one_of
 from .plan import (
     CommandJob,
     Context,
@@ -23,6 +25,8 @@ from .plan import (
     ScheduleJob,
     StartupControl,
 )
+from .possible import can_hold
+from .startable import Waits, never_starting
 
 _NONE = -1
 _Unit: TypeAlias = int
@@ -38,12 +42,31 @@ class Deadlock:
     """Whether all of them are: then it is a loop that somebody starts by hand."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unstartable:
+    """A job that waits for nothing impossible by itself, and that no order of completions starts."""
+
+    context: str
+    job: JobIdentifier
+    dependency: int
+    """The first of its dependencies there, by its place among the context's."""
+
+
 def deadlocks(plan: JobPlan) -> list[Deadlock]:
     """Every cycle of dependencies that nothing outside it can start; takes time linear in the plan's size.
 
     Members that no context lists and groupings that cannot hold anyway are taken as satisfied.
     """
     return list(_Waiting(plan).deadlocks())
+
+
+def what_never_starts(plan: JobPlan) -> tuple[list[Deadlock], list[Unstartable]]:
+    """As ``deadlocks``, and the jobs that none of these holds up and that nothing starts either.
+
+    A job is given the benefit of the doubt where it takes very long to find out.
+    """
+    waiting = _Waiting(plan)
+    return list(waiting.deadlocks()), list(waiting.unstartable())
 
 
 @dataclass(slots=True)
@@ -67,6 +90,8 @@ class _Node:
     waits_for: dict[_Unit, None] = field(default_factory=dict)
     has_dependency: bool = False
     reached: bool = False
+    conditions: list[Condition] = field(default_factory=list)
+    first_dependency: tuple[str, int] = ("", 0)
 
 
 class _Waiting:
@@ -75,7 +100,14 @@ class _Waiting:
         self._nodes: list[_Node] = []
         self._index: dict[tuple[JobIdentifier, str], _Unit] = {}
         self._gates: list[_Gate] = []
+        self._mentions_not = any(
+            _mentions_not(dependency.grouping)
+            for context in plan.root.walk()
+            for dependency in context.dependencies
+        )
         contexts = list(plan.root.walk())
+        self._order: list[_Unit] = []
+        """Units in the order in which they were reached."""
         for context in contexts:
             self._add_units(context)
         for context in contexts:
@@ -85,6 +117,7 @@ class _Waiting:
         for unit, node in enumerate(self._nodes):
             if node.starts_outside or not node.has_dependency:
                 self._reach(unit)
+        self._waiting = self._told_apart() if self._mentions_not else {}
 
     def _add_units(self, context: Context) -> None:
         for listed in context.jobs:
@@ -109,26 +142,38 @@ class _Waiting:
     def _add_dependencies(self, context: Context) -> None:
         listed = {job.identifier for job in context.jobs}
         units = {identifier: self._index[self._key(context.name, identifier)] for identifier in listed}
-        for dependency in context.dependencies:
+        for index, dependency in enumerate(context.dependencies):
             unit = units.get(dependency.dependant)
-            if unit is not None and dependency.grouping is not None:
-                node = self._nodes[unit]
+            grouping = dependency.grouping
+            if unit is None or grouping is None:
+                continue
+            node = self._nodes[unit]
+            if not node.has_dependency:
                 node.has_dependency = True
-                gate = self._gate(dependency.grouping, units, node)
-                self._gates[gate].starts = unit
+                node.first_dependency = context.name, index
+            possible = can_hold(grouping)
+            gate = self._gate(grouping, units, node, prune=possible)
+            self._gates[gate].starts = unit
+            if self._mentions_not and possible:
+                node.conditions.append(condition_of(grouping, units.get))
 
-    def _gate(self, grouping: Grouping, units: dict[JobIdentifier, _Unit], node: _Node) -> int:
-        """``(all or any) and nested``; what must not be satisfied never keeps a job from being reached."""
+    def _gate(
+        self, grouping: Grouping, units: dict[JobIdentifier, _Unit], node: _Node, *, prune: bool
+    ) -> int:
+        """``(all or any) and nested``; what must not be satisfied keeps no job from being reached.
+
+        Members that contradict themselves do, unless the whole grouping cannot hold and is told of anyway.
+        """
         choices = []
         if grouping.all_of:
-            choices.append(self._members(grouping.all_of, None, units, node))
+            choices.append(self._members(grouping.all_of, None, units, node, prune=prune))
         if grouping.any_of:
-            choices.append(self._members(grouping.any_of, 1, units, node))
+            choices.append(self._members(grouping.any_of, 1, units, node, prune=prune))
         inputs = []
         if choices:
             inputs.append(choices[0] if len(choices) == 1 else self._join(choices, 1))
         if grouping.nested is not None:
-            inputs.append(self._gate(grouping.nested, units, node))
+            inputs.append(self._gate(grouping.nested, units, node, prune=prune))
         return inputs[0] if len(inputs) == 1 else self._join(inputs, len(inputs))
 
     def _members(
@@ -137,10 +182,16 @@ class _Waiting:
         needs: int | None,
         units: dict[JobIdentifier, _Unit],
         node: _Node,
+        *,
+        prune: bool,
     ) -> int:
         """A gate over members; it needs all of them unless told how many."""
         distinct = dict.fromkeys(members)
-        inner = [self._gate(each, units, node) for each in distinct if isinstance(each, Grouping)]
+        inner = [
+            self._gate(each, units, node, prune=prune)
+            for each in distinct
+            if isinstance(each, Grouping) and (not prune or can_hold(each))
+        ]
         named = [each for each in distinct if not isinstance(each, Grouping)]
         known = [units[each] for each in named if each in units]
         unknown = len(named) - len(known)
@@ -160,9 +211,11 @@ class _Waiting:
         """Take a unit as satisfied, and with it all that this makes reachable."""
         waiting = [unit]
         while waiting:
-            node = self._nodes[waiting.pop()]
+            unit = waiting.pop()
+            node = self._nodes[unit]
             if not node.reached:
                 node.reached = True
+                self._order.append(unit)
                 for leaf in node.leaves:
                     waiting.extend(self._count(leaf))
 
@@ -185,6 +238,22 @@ class _Waiting:
         if gate.feeds != _NONE:
             for unit in list(self._count(gate.feeds)):
                 self._reach(unit)
+
+    def _told_apart(self) -> dict[_Unit, Waits]:
+        """The units that were reached, and that only others start."""
+        rank = {unit: number for number, unit in enumerate(self._order)}
+        return {
+            unit: Waits(one_of(node.conditions), node.repeatable, rank[unit])
+            for unit, node in enumerate(self._nodes)
+            if node.reached and node.conditions and not node.starts_outside
+        }
+
+    def unstartable(self) -> Iterator[Unstartable]:
+        """What was reached and never starts, causes before what they hold up."""
+        for unit in never_starting(self._waiting):
+            node = self._nodes[unit]
+            context, dependency = node.first_dependency
+            yield Unstartable(context, node.identifier, dependency)
 
     def deadlocks(self) -> Iterator[Deadlock]:
         """The cycles among what was not reached, causes before what they hold up."""
@@ -266,3 +335,10 @@ def _starts_outside(job: Job | None) -> bool:
     if isinstance(job, EventJob) and job.kind is EventKind.GLOBAL:
         return True
     return isinstance(job, ScheduleJob | FileJob) or job.startup is StartupControl.MANUAL
+
+
+def _mentions_not(grouping: Grouping | None) -> bool:
+    if grouping is None:
+        return False
+    inner = (each for each in (*grouping.all_of, *grouping.any_of) if isinstance(each, Grouping))
+    return bool(grouping.none_of) or _mentions_not(grouping.nested) or any(map(_mentions_not, inner))

@@ -1,84 +1,50 @@
 """Whether a grouping can hold at all."""
 
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
-from .plan import Grouping, JobIdentifier, Member
+from .choices import OutOfSteps, Steps, Wanted, settle
+from .conditions import Condition, Need, Some, condition_of
+from .plan import Grouping, JobIdentifier
 
-_Jobs = frozenset[JobIdentifier]
-_NO_JOBS: _Jobs = frozenset()
-
-
-class _Demands(NamedTuple):
-    """What is true whenever a grouping holds: these jobs are satisfied, those are not."""
-
-    satisfied: _Jobs
-    unsatisfied: _Jobs
-
-    @property
-    def contradictory(self) -> bool:
-        return not self.satisfied.isdisjoint(self.unsatisfied)
-
-    def with_all(self, other: "_Demands") -> "_Demands":
-        return _Demands(self.satisfied | other.satisfied, self.unsatisfied | other.unsatisfied)
+_MOST_STEPS = 20_000
 
 
 def can_hold(grouping: Grouping) -> bool:
     """Whether some outcome of its jobs makes the grouping hold.
 
     It never does when it, or a part that it needs, consists of ``not`` alone or of nothing, or demands of one
-    job that it is both satisfied and not.
+    job that it is both satisfied and not. A grouping is given the benefit of the doubt when that takes very
+    long to find out.
     """
-    return _demands(grouping) is not None
+    if not grouping.none_of and grouping.nested is None and _names_jobs_alone(grouping):
+        return bool(grouping.all_of or grouping.any_of)
+    numbers: dict[JobIdentifier, int] = {}
+    condition = condition_of(grouping, lambda job: numbers.setdefault(job, len(numbers)))
+    try:
+        return settle([Wanted(0, condition)], _Outcome(), Steps(_MOST_STEPS)) is not None
+    except OutOfSteps:
+        return True
 
 
-def _demands(grouping: Grouping) -> _Demands | None:
-    """What the grouping demands, or ``None`` when it can never hold."""
-    common = _Demands(
-        _NO_JOBS, frozenset(each for each in grouping.none_of if not isinstance(each, Grouping))
-    )
-    if grouping.nested is not None:
-        nested = _demands(grouping.nested)
-        if nested is None:
-            return None
-        common = common.with_all(nested)
-    if not (grouping.all_of or grouping.any_of):
-        return None if grouping.nested is None or common.contradictory else common
-    alternatives = [_demands_of(each) for each in grouping.any_of]
-    if grouping.all_of:
-        alternatives.append(_demands_of_all(grouping.all_of))
-    possible = [
-        each
-        for each in alternatives
-        if each is not None
-        and not each.contradictory
-        and each.satisfied.isdisjoint(common.unsatisfied)
-        and each.unsatisfied.isdisjoint(common.satisfied)
-    ]
-    if not possible or common.contradictory:
-        return None
-    either = _Demands(
-        frozenset.intersection(*(each.satisfied for each in possible)),
-        frozenset.intersection(*(each.unsatisfied for each in possible)),
-    )
-    return common.with_all(either)
+def _names_jobs_alone(grouping: Grouping) -> bool:
+    return not any(isinstance(each, Grouping) for each in (*grouping.all_of, *grouping.any_of))
 
 
-def _demands_of(member: Member) -> _Demands | None:
-    if isinstance(member, Grouping):
-        return _demands(member)
-    return _Demands(frozenset((member,)), _NO_JOBS)
+class _Outcome:
+    """An outcome of some jobs at one moment."""
 
+    def __init__(self) -> None:
+        self._known: dict[int, bool] = {}
 
-def _demands_of_all(members: tuple[Member, ...]) -> _Demands | None:
-    satisfied: set[JobIdentifier] = set()
-    unsatisfied: set[JobIdentifier] = set()
-    for member in members:
-        if isinstance(member, Grouping):
-            demands = _demands(member)
-            if demands is None:
-                return None
-            satisfied |= demands.satisfied
-            unsatisfied |= demands.unsatisfied
-        else:
-            satisfied.add(member)
-    return _Demands(frozenset(satisfied), frozenset(unsatisfied))
+    def take(self, _owner: int, need: Need) -> Iterable[Wanted] | None:
+        return () if self._known.setdefault(need.job, need.satisfied) == need.satisfied else None
+
+    def ways(self, choice: Some) -> Sequence[Condition]:
+        return choice.parts
+
+    def mark(self) -> int:
+        return len(self._known)
+
+    def undo(self, mark: int) -> None:
+        while len(self._known) > mark:
+            self._known.popitem()

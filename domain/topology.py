@@ -406,8 +406,11 @@ class Topology:
     def _gate(self, context: int, grouping: Grouping, given: set[int], leaves: dict[int, list[int]]) -> int:
         """Nested and own level: ``(all or any) and not none``; an own level of neither counts as true.
 
-        Units in ``given`` count as satisfied from the beginning and for ever.
+        With neither these nor a nested one it never holds. Units in ``given`` count as satisfied from the
+        beginning and for ever.
         """
+        if not (grouping.all_of or grouping.any_of or grouping.nested):
+            return self.circuit.gate(1, [])
         inputs = []
         choices = []
         if grouping.all_of:

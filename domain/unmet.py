@@ -62,6 +62,8 @@ def leaves(part: Unmet) -> Iterator[Lacking | Preventing]:
 def _to_hold(member: Member, satisfied: Satisfied) -> Unmet | None:
     if not isinstance(member, Grouping):
         return None if satisfied(member) else Lacking(member)
+    if not (member.all_of or member.any_of or member.nested):
+        return AnyOf(())
     parts = [None if member.nested is None else _to_hold(member.nested, satisfied)]
     if member.all_of or member.any_of:
         parts.append(_either_to_hold(member, satisfied))
@@ -87,6 +89,8 @@ def _not_to_hold(member: Member, satisfied: Satisfied) -> Unmet | None:
     """What would have to change for it to hold no more; ``None`` if it does not hold."""
     if not isinstance(member, Grouping):
         return Preventing(member) if satisfied(member) else None
+    if not (member.all_of or member.any_of or member.nested):
+        return None
     ways = [] if member.nested is None else [_not_to_hold(member.nested, satisfied)]
     if member.all_of or member.any_of:
         ways.append(_neither_to_hold(member, satisfied))

@@ -5,7 +5,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from .cron import CronExpression
-from .deadlocks import deadlocks
+from .deadlocks import what_never_starts
 from .job_validation import job_problems
 from .lock_validation import lock_problems
 from .notification_validation import notification_problems
@@ -175,7 +175,7 @@ class _Tree:
 
 
 def _deadlocks(plan: JobPlan) -> Iterator[Problem]:
-    found_deadlocks = deadlocks(plan)
+    found_deadlocks, unstartable = what_never_starts(plan)
     rules = _rules_by_pair(plan) if found_deadlocks else {}
     for found in found_deadlocks:
         shown = [*found.jobs[:_SHOWN_OF_A_CYCLE], *(["…"] if len(found.jobs) > _SHOWN_OF_A_CYCLE else [])]
@@ -192,6 +192,13 @@ def _deadlocks(plan: JobPlan) -> Iterator[Problem]:
                 f"a cycle: {circle}, and nothing else starts any of them; remove one of these dependencies",
                 pointer,
             )
+    pointers = {context.name: pointer for context, pointer in plan.root.walk_with_pointers("/root")}
+    for each in unstartable:
+        yield Place(each.context, each.job).error(
+            "no order in which jobs complete starts it: whichever it needs, one that must not have completed "
+            "by then has; change what it depends on",
+            f"{pointers[each.context]}/dependencies/{each.dependency}/grouping",
+        )
 
 
 def _rules_by_pair(plan: JobPlan) -> dict[tuple[JobIdentifier, JobIdentifier], dict[str, str]]:

@@ -20,7 +20,7 @@ def holds(grouping: Grouping, satisfied: Callable[[str], bool], *, with_not: boo
 
     every = bool(grouping.all_of) and all(member(each) for each in grouping.all_of)
     some = any(member(each) for each in grouping.any_of)
-    own = every or some if grouping.all_of or grouping.any_of else True
+    own = every or some if grouping.all_of or grouping.any_of else grouping.nested is not None
     if with_not:
         own = own and not any(member(each) for each in grouping.none_of)
     nested = grouping.nested is None or holds(grouping.nested, satisfied, with_not=with_not)

@@ -1,5 +1,7 @@
 """Plans of any shape for property tests: nested contexts, shared jobs, groupings to some depth."""
 
+from collections.abc import Sequence
+
 from hypothesis import strategies as st
 from jobledger.domain.plan import (
     CommandJob,
@@ -11,11 +13,25 @@ from jobledger.domain.plan import (
     Job,
     JobPlan,
     ListedJob,
+    Member,
     ScheduleJob,
     Trigger,
 )
 
 AGENT = "host"
+
+
+def groupings(jobs: Sequence[str]) -> st.SearchStrategy[Grouping]:
+    """Of any shape, also of those that mean nothing or contradict themselves."""
+    members = st.sampled_from(jobs)
+    return st.recursive(
+        _level(members, st.none()), lambda inner: _level(members | inner, st.none() | inner), max_leaves=5
+    )
+
+
+def _level(members: st.SearchStrategy[Member], nested: st.SearchStrategy) -> st.SearchStrategy[Grouping]:
+    some = st.lists(members, max_size=2).map(tuple)
+    return st.builds(Grouping, all_of=some, any_of=some, none_of=some, nested=nested)
 
 
 def _groupings(names: list[str]) -> st.SearchStrategy[Grouping]:

@@ -117,7 +117,7 @@ class Rules:
         )
 
         def holds(satisfied: list[bool]) -> bool:
-            own = True
+            own = nested is not None
             if every or some:
                 own = (bool(every) and all(each(satisfied) for each in every)) or any(
                     each(satisfied) for each in some

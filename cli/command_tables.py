@@ -8,40 +8,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from ..domain.commands import (
-    AcknowledgeError,
-    ContextCommand,
-    EnableContext,
-    EnableJob,
-    FireDependants,
-    HoldContext,
-    HoldJob,
-    JobCommand,
-    KillJob,
-    ReleaseContext,
-    ReleaseJob,
-    ResetDownstream,
-    ResetJob,
-    SkipContext,
-    SkipJob,
-    SubmitJob,
-)
+from ..domain.commands import CONTEXT_COMMANDS, JOB_COMMANDS, ContextCommand, JobCommand
 from ..domain.plan import EventKind
 from ..domain.status import KINDS, NOT_ON_ITS_WAY, PERMITTED, PREPARING, WITHOUT_EFFECT, JobStatus
 
-JOB_COMMANDS: tuple[type[JobCommand], ...] = (
-    SubmitJob,
-    HoldJob,
-    ReleaseJob,
-    SkipJob,
-    EnableJob,
-    ResetJob,
-    ResetDownstream,
-    AcknowledgeError,
-    FireDependants,
-    KillJob,
-)
-CONTEXT_COMMANDS: tuple[type[ContextCommand], ...] = (HoldContext, ReleaseContext, SkipContext, EnableContext)
 JOB_KINDS = ("command", "schedule", "file", *(kind.name.lower() for kind in EventKind))
 
 ACCEPTED, WITHOUT, REFUSED = "●", "○", ""

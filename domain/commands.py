@@ -134,6 +134,21 @@ class KillJob(JobCommand, frozen=True, kw_only=True):
     """Without giving the processes a chance to clean up."""
 
 
+JOB_COMMANDS: tuple[type[JobCommand], ...] = (
+    SubmitJob,
+    HoldJob,
+    ReleaseJob,
+    SkipJob,
+    EnableJob,
+    ResetJob,
+    ResetDownstream,
+    AcknowledgeError,
+    FireDependants,
+    KillJob,
+)
+"""All of them, in the order of the table of statuses."""
+
+
 # --- orders about a context ---------------------------------------------------------------------------------
 
 
@@ -166,6 +181,10 @@ class EnableContext(ContextCommand, frozen=True, kw_only=True):
     """Enable what is skipped."""
 
     name: ClassVar[str] = "enable"
+
+
+CONTEXT_COMMANDS: tuple[type[ContextCommand], ...] = (HoldContext, ReleaseContext, SkipContext, EnableContext)
+"""All of them."""
 
 
 # --- orders about the instance ------------------------------------------------------------------------------

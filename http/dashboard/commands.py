@@ -95,16 +95,16 @@ class _OfJob(Generic[B]):
     kind: type[JobCommand]
     summary: str
     body: type[B]
-    fields: tuple[str, ...] = ()
-    """Of the body and of the command alike."""
+    """Beside the reason it has what the command has, but for its job and context."""
 
     def command(self, call: Call[B, NoQuery]) -> JobCommand:
-        fields = {name: getattr(call.body, name) for name in self.fields}
-        return self.kind(job=call.path["identifier"], context=call.path["context"], **fields)
+        said = msgspec.structs.asdict(call.body)
+        del said["reason"]
+        return self.kind(job=call.path["identifier"], context=call.path["context"], **said)
 
 
 _JOB_ORDERS: tuple[_OfJob[Any], ...] = (
-    _OfJob(SubmitJob, "Run a job now, its dependencies ignored", SubmitBody, ("parameters",)),
+    _OfJob(SubmitJob, "Run a job now, its dependencies ignored", SubmitBody),
     _OfJob(HoldJob, "Do not start a job before it is released", ReasonBody),
     _OfJob(ReleaseJob, "Let a job start again, at once if it was to start meanwhile", ReasonBody),
     _OfJob(SkipJob, "Pass a job over when its turn comes", ReasonBody),
@@ -114,16 +114,14 @@ _JOB_ORDERS: tuple[_OfJob[Any], ...] = (
         ResetDownstream,
         "Reset a job and everything that depends on it, and submit it if so asked",
         ResetDownstreamBody,
-        ("submit", "parameters"),
     ),
     _OfJob(
         AcknowledgeError,
         "Accept a job's failure, or the one to come: it counts as satisfied",
         AcknowledgeBody,
-        ("ticket",),
     ),
     _OfJob(FireDependants, "Start what the success of a failed job would have started", ReasonBody),
-    _OfJob(KillJob, "Have the agent end a job's processes", KillBody, ("force",)),
+    _OfJob(KillJob, "Have the agent end a job's processes", KillBody),
 )
 
 _CONTEXT_ORDERS: tuple[tuple[type[ContextCommand], str], ...] = (

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from jobledger.cli.command_tables import JOB_COMMANDS, with_tables
+from jobledger.cli.command_tables import with_tables
+from jobledger.domain.commands import JOB_COMMANDS
 from jobledger.domain.status import PERMITTED, JobStatus
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"

@@ -7,29 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from jobledger.domain.commands import (
-    AcknowledgeError,
+    CONTEXT_COMMANDS,
+    JOB_COMMANDS,
     BeginInstance,
     Command,
     DisableSchedules,
-    EnableContext,
-    EnableJob,
     EnableSchedules,
     EndInstance,
-    FireDependants,
     HoldContext,
-    HoldJob,
     JobCommand,
-    KillJob,
     Refused,
-    ReleaseContext,
-    ReleaseJob,
     ReportEvent,
     ResetDownstream,
-    ResetJob,
     RunUntilEnded,
     SetParameters,
-    SkipContext,
-    SkipJob,
     SubmitJob,
 )
 from jobledger.domain.decide import Step, advance, decide, start
@@ -66,19 +57,6 @@ def begin_instance(plan: JobPlan, *, prepared: bool = False) -> Step:
     )
 
 
-JOB_COMMANDS: list[type[JobCommand]] = [
-    SubmitJob,
-    HoldJob,
-    ReleaseJob,
-    SkipJob,
-    EnableJob,
-    ResetJob,
-    ResetDownstream,
-    AcknowledgeError,
-    FireDependants,
-    KillJob,
-]
-CONTEXT_COMMANDS = [HoldContext, ReleaseContext, SkipContext, EnableContext]
 INSTANCE_COMMANDS: list[Command] = [
     BeginInstance(),
     SetParameters(parameters={"A": "1"}),

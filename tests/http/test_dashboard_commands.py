@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 from dashboard_over_http import Served, eventually, finished, served
+from jobledger.domain.commands import CONTEXT_COMMANDS
 from jobledger.domain.plan import (
     CommandJob,
     Context,
@@ -22,7 +23,6 @@ from jobledger.domain.plan import (
 from jobledger.domain.status import PERMITTED, WITHOUT_EFFECT
 
 COMMANDS = tuple(PERMITTED)
-CONTEXT_COMMANDS = ("hold", "release", "skip", "enable")
 UNKNOWN = "6f1c2f9e-0d6b-4f0e-9a53-1f2f5c1b7a11"
 
 
@@ -269,7 +269,7 @@ def test_a_context_is_skipped_and_enabled(dashboard: Served) -> None:
     assert run.status("report") == "WAITING"
 
 
-@pytest.mark.parametrize("command", CONTEXT_COMMANDS)
+@pytest.mark.parametrize("command", [each.name for each in CONTEXT_COMMANDS])
 def test_an_order_about_a_context_that_applies_to_no_job_is_accepted_and_changes_nothing(
     dashboard: Served, command: str
 ) -> None:
@@ -319,7 +319,7 @@ def every_order(run: Run) -> Iterator[tuple[str, Any]]:
     """The path and a good body of every order."""
     for command in COMMANDS:
         yield f"{run.job('load')}/{command}", None
-    for command in CONTEXT_COMMANDS:
+    for command in (each.name for each in CONTEXT_COMMANDS):
         yield f"{run.path}/contexts/flow/{command}", None
     yield f"{run.path}/parameters", {"parameters": {"region": "north"}}
     yield f"{run.path}/schedules", {"enabled": False}

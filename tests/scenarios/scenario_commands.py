@@ -6,30 +6,8 @@ from urllib.parse import quote
 from jobledger.domain import commands
 from scenario_stage import Command
 
-ON_JOBS: dict[str, type[commands.JobCommand]] = {
-    each.name: each
-    for each in (
-        commands.SubmitJob,
-        commands.HoldJob,
-        commands.ReleaseJob,
-        commands.SkipJob,
-        commands.EnableJob,
-        commands.ResetJob,
-        commands.ResetDownstream,
-        commands.AcknowledgeError,
-        commands.FireDependants,
-        commands.KillJob,
-    )
-}
-ON_CONTEXTS: dict[str, type[commands.ContextCommand]] = {
-    each.name: each
-    for each in (
-        commands.HoldContext,
-        commands.ReleaseContext,
-        commands.SkipContext,
-        commands.EnableContext,
-    )
-}
+ON_JOBS = {each.name: each for each in commands.JOB_COMMANDS}
+ON_CONTEXTS = {each.name: each for each in commands.CONTEXT_COMMANDS}
 ON_INSTANCES = frozenset({"end", "set", "disable-schedules", "enable-schedules", "run-until-ended"})
 
 

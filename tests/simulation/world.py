@@ -17,26 +17,18 @@ from checks import Checks, Violation
 from jobledger.actors.dashboard.dashboard import Dashboard
 from jobledger.actors.dashboard.origin import Origin
 from jobledger.domain.commands import (
+    CONTEXT_COMMANDS,
+    JOB_COMMANDS,
     AcknowledgeError,
     Command,
     DisableSchedules,
-    EnableContext,
-    EnableJob,
     EnableSchedules,
     EndInstance,
-    FireDependants,
-    HoldContext,
-    HoldJob,
     JobCommand,
     KillJob,
-    ReleaseContext,
-    ReleaseJob,
     ResetDownstream,
-    ResetJob,
     RunUntilEnded,
     SetParameters,
-    SkipContext,
-    SkipJob,
     SubmitJob,
 )
 from jobledger.domain.messages import DryRun, ProcessEvent
@@ -60,17 +52,13 @@ _LOOK_MS = 700
 _STILL_MS = 40 * SECOND
 
 
-CONTEXT_COMMANDS: dict[str, Any] = {
-    each.name: each for each in (HoldContext, ReleaseContext, SkipContext, EnableContext)
-}
+_CONTEXT_ORDERS: dict[str, Any] = {each.name: each for each in CONTEXT_COMMANDS}
 INSTANCE_COMMANDS: dict[str, Any] = {
     "disable schedules": DisableSchedules,
     "enable schedules": EnableSchedules,
     "run until ended": RunUntilEnded,
 }
-_JOB_COMMANDS: dict[str, Any] = {
-    each.name: each for each in (HoldJob, ReleaseJob, SkipJob, EnableJob, ResetJob, FireDependants)
-}
+_JOB_ORDERS: dict[str, Any] = {each.name: each for each in JOB_COMMANDS}
 
 
 def job_command(order: str, job: str, context: str, *, flag: bool) -> JobCommand:
@@ -85,7 +73,7 @@ def job_command(order: str, job: str, context: str, *, flag: bool) -> JobCommand
         case "kill":
             return KillJob(job=job, context=context, force=flag)
         case _:
-            return _JOB_COMMANDS[order](job=job, context=context)  # type: ignore[no-any-return]
+            return _JOB_ORDERS[order](job=job, context=context)  # type: ignore[no-any-return]
 
 
 class World:
@@ -294,7 +282,7 @@ class World:
     def _order_about_a_context(self, number: int, instance: int, context: int, order: str) -> None:
         def make(state: Any) -> Command:
             contexts = state.topology.contexts
-            return CONTEXT_COMMANDS[order](context=contexts[context % len(contexts)].name)
+            return _CONTEXT_ORDERS[order](context=contexts[context % len(contexts)].name)
 
         self._order(number, instance, make)
 
@@ -347,7 +335,7 @@ class World:
             case "disable schedules" | "enable schedules" | "run until ended":
                 return INSTANCE_COMMANDS[order]()  # type: ignore[no-any-return]
             case "hold context" | "release context" | "skip context" | "enable context":
-                return CONTEXT_COMMANDS[order.split(maxsplit=1)[0]](context=name)  # type: ignore[no-any-return]
+                return _CONTEXT_ORDERS[order.split(maxsplit=1)[0]](context=name)  # type: ignore[no-any-return]
         if not units:
             return None
         found = units[unit % len(units)]

@@ -8,10 +8,13 @@ import msgspec
 
 from ...actors.dashboard.errors import UnknownName
 from ...domain.instance import InstanceState
-from ...domain.status import JobStatus
+from ...domain.job_state import JobState
 from ...domain.topology import Unit
 from ..wire.compatible_views import (
+    STATUS_WORDS,
     context_instance,
+    every_job,
+    in_status,
     instance_statuses,
     job_instance,
     job_statuses,
@@ -112,12 +115,12 @@ class Statuses:
 
     def all_jobs(self, call: Call[None, JobStatusQuery]) -> Answer:
         """The jobs of every active instance."""
-        return Answer(job_statuses(self._active(call.caller), _status(call.query.instance_status)))
+        return Answer(job_statuses(self._active(call.caller), _chosen(call.query.instance_status)))
 
     def jobs_of_plan(self, call: Call[None, JobStatusQuery]) -> Answer:
         """The jobs of a plan's active instances."""
         states = self._active_of(call.path["plan"], call.caller)
-        return Answer(job_statuses(states, _status(call.query.instance_status)))
+        return Answer(job_statuses(states, _chosen(call.query.instance_status)))
 
     def over_running(self, call: Call[None, AnyQuery]) -> Answer:
         """Active instances past the end that their time to live gave them: they run until they are ended."""
@@ -174,11 +177,15 @@ def _unit(state: InstanceState, context: str, name: str) -> Unit:
     return named[0]
 
 
-def _status(text: str | None) -> str | None:
-    if text is None or text in {status.value for status in JobStatus}:
-        return text
-    detail = f"{text[:80]!r} is no status of a job; give one of {', '.join(JobStatus)}"
-    raise Refusal(400, detail, errors=(FieldError(detail, "?instanceStatus"),))
+def _chosen(text: str | None) -> Callable[[JobState], bool]:
+    """Whether a job is in the status that is asked for."""
+    if text is None:
+        return every_job
+    chosen = in_status(text)
+    if chosen is None:
+        detail = f"{text[:80]!r} is no status of a job; give one of {', '.join(STATUS_WORDS)}"
+        raise Refusal(400, detail, errors=(FieldError(detail, "?instanceStatus"),))
+    return chosen
 
 
 def routes(services: Services) -> tuple[Route[Any, Any], ...]:

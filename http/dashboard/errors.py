@@ -175,7 +175,7 @@ def refusal_for(error: Exception) -> Refusal | None:
         case UnreadableFact():
             refusal = Refusal(500, f"this is damaged on disk: {error}", kind="urn:jobledger:problem:damaged")
         case Unstorable():
-            refusal = Refusal(422, f"no database can hold this: {error}")
+            refusal = invalid(f"no database can hold this: {error}")
         case falcon.HTTPError():
             refusal = _of_falcon(error)
     return refusal
@@ -194,11 +194,16 @@ def _of_falcon(error: falcon.HTTPError) -> Refusal:
 
 
 def render(refusal: Refusal, req: falcon.Request, resp: falcon.Response) -> None:
-    """Answer with a refusal, in the manner of the family of services that was called."""
+    """Answer with a refusal, in the manner of the family of services that was called.
+
+    The compatible one has one status for all that is wrong with a request.
+    """
     resp.status = refusal.status
     for name, value in refusal.headers.items():
         resp.set_header(name, value)
     if req.path.startswith("/rest/"):
+        if refusal.status == 422:
+            resp.status = 400
         resp.content_type = JSON_MEDIA
         resp.data = msgspec.json.encode(refusal.message())
     else:

@@ -155,5 +155,6 @@ def routes(services: Services) -> tuple[Route[Any, Any], ...]:
             query=NoQuery,
             answers={200: ProbeAnswer},
             errors=(409, 502),
+            keyed=True,
         ),
     )

@@ -3,7 +3,7 @@
 Times are milliseconds since the epoch, 0 for none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from ...domain.instance import InstanceState
 from ...domain.instants import Instant
@@ -16,6 +16,9 @@ from ...domain.topology import Unit
 from .groupings import dependency_fields
 from .job_templates import JsonObject, parameter_fields
 from .plans import context_dependency_fields, plan_fields
+
+STATUS_WORDS = (*JobStatus, "RELEASED", "KILLED", "ERROR_ACKNOWLEDGED", "ENDED", "PREPARED")
+"""What existing clients know as statuses; those of instances are no job's."""
 
 _PASSED_OVER = frozenset({JobStatus.SKIPPED, JobStatus.SKIPPED_RUNNING, JobStatus.SKIPPED_COMPLETE})
 
@@ -32,12 +35,15 @@ def job_instance(state: InstanceState, context: str, unit: Unit) -> JsonObject:
         "agentName": unit.job.agent,
         "jobName": unit.job.name,
         "identifier": unit.identifier,
+        "displayName": unit.job.display_name or None,
         "jobDescription": unit.job.description or None,
         "startupControlType": unit.job.startup.value,
         "heldContexts": dict.fromkeys(unit.job.held_in, True),
         "skippedContexts": dict.fromkeys(unit.job.skipped_in, True),
+        "contextName": state.plan,
         "contextInstanceId": str(state.instance_id),
         "childContextName": context,
+        "childContextNames": list(unit.contexts),
         "held": job.status is JobStatus.ON_HOLD,
         "skip": job.status in _PASSED_OVER,
         "initiationEventRaised": job.initiated,
@@ -63,8 +69,25 @@ def instance_statuses(states: Iterable[InstanceState]) -> JsonObject:
     }
 
 
-def job_statuses(states: Iterable[InstanceState], status: str | None) -> JsonObject:
-    """The jobs of each instance, of all statuses or of one."""
+def every_job(_job: JobState) -> bool:
+    """A job of any status."""
+    return True
+
+
+def in_status(word: str) -> Callable[[JobState], bool] | None:
+    """Whether a job is what existing clients call a status; ``None`` for what is none of their words."""
+    match word:
+        case "RELEASED":
+            return lambda job: job.status is JobStatus.WAITING
+        case "KILLED":
+            return lambda job: job.status is JobStatus.ERROR and job.killed
+        case "ERROR_ACKNOWLEDGED":
+            return lambda job: job.status is JobStatus.ERROR and job.acknowledged
+    return (lambda job: job.status == word) if word in STATUS_WORDS else None
+
+
+def job_statuses(states: Iterable[InstanceState], chosen: Callable[[JobState], bool]) -> JsonObject:
+    """Those jobs of each instance that are chosen."""
     return {
         "jobPlans": [
             {
@@ -74,7 +97,7 @@ def job_statuses(states: Iterable[InstanceState], status: str | None) -> JsonObj
                 "jobDetails": [
                     _job_details(state, unit)
                     for unit in state.topology.units
-                    if status is None or state.job(unit.index).status == status
+                    if chosen(state.job(unit.index))
                 ],
             }
             for state in states
@@ -122,7 +145,7 @@ def _context_fields(state: InstanceState, index: int, tree: Context) -> JsonObje
         "updatedDateTime": state.updated_at,
         "startTime": state.started_at,
         "endTime": state.ended_at or 0,
-        "projectedEndTime": state.ends_at or 0,
+        "projectedEndTime": projected_end(state) or 0,
         "contextParameters": parameter_fields(_shown(each) for each in tree.parameters),
         "scheduledJobs": [job_instance(state, tree.name, units[unit]) for unit in compiled.units],
         "jobDependencies": [dependency_fields(each) for each in tree.dependencies],

@@ -73,6 +73,8 @@ def test_a_context_is_shown_as_an_instance_of_its_template(dashboard: Served, lo
     assert document["endTime"] == 0
     load = document["scheduledJobs"][0]
     assert load["initiationEventRaised"] is False
+    assert (load["contextName"], load["childContextName"]) == ("nightly", "nightly")
+    assert load["childContextNames"] == ["nightly", "nightly checks"]
     assert load["scheduledProcessEvent"]["returnCode"] == 0
     assert load["scheduledProcessEvent"]["successful"] is True
     (inner,) = document["contexts"]
@@ -112,6 +114,41 @@ def test_the_jobs_of_active_instances_are_listed_by_status(dashboard: Served, lo
     assert dashboard.get("/rest/contextStatus/json/jobStatus/daily").status_code == 404
 
 
+def test_jobs_are_listed_by_every_word_that_existing_clients_know_as_a_status(
+    dashboard: Served, loaded: str
+) -> None:
+    dashboard.put("/rest/event/scheduled", finished(loaded, "check", successful=False, returnCode=3))
+    eventually(lambda: dashboard.shown(loaded)["counts"].get("ERROR") == 1)
+
+    def named(status: str) -> list[str]:
+        path = f"/rest/contextStatus/json/jobStatus/nightly?instanceStatus={status}"
+        (plan,) = dashboard.get(path).json["jobPlans"]
+        return [job["jobName"] for job in plan["jobDetails"]]
+
+    assert named("ERROR") == ["check"]
+    assert named("RELEASED") == named("WAITING") == ["market closed"]
+    assert [named(each) for each in ("KILLED", "ERROR_ACKNOWLEDGED", "ENDED", "PREPARED")] == [[], [], [], []]
+    job = f"/api/v1/instances/{loaded}/contexts/nightly%20checks/jobs/host-check"
+    assert dashboard.post(f"{job}/acknowledge").status_code == 200
+    assert named("ERROR_ACKNOWLEDGED") == named("ERROR") == ["check"]
+
+
+def test_a_job_that_was_killed_is_listed_as_killed(dashboard: Served) -> None:
+    instance_id = dashboard.start()
+    job = f"/api/v1/instances/{instance_id}/contexts/nightly/jobs/host-load"
+    dashboard.post(f"{job}/submit")
+    started = finished(instance_id, jobStarting=True, successful=False, pid=77, completionTime=0)
+    dashboard.put("/rest/event/scheduled", {**started, "initiationId": f"{instance_id}-1"})
+    eventually(lambda: dashboard.get(job).json["status"] == "RUNNING")
+    assert dashboard.post(f"{job}/kill").status_code == 200
+    ended = finished(instance_id, successful=False, returnCode=143)
+    dashboard.put("/rest/event/scheduled", {**ended, "initiationId": f"{instance_id}-1"})
+    eventually(lambda: dashboard.get(job).json["status"] == "ERROR")
+
+    (plan,) = dashboard.get("/rest/contextStatus/json/jobStatus?instanceStatus=KILLED").json["jobPlans"]
+    assert [job["jobName"] for job in plan["jobDetails"]] == ["load"]
+
+
 def test_instances_past_their_projected_end_are_listed(dashboard: Served, loaded: str) -> None:
     assert dashboard.get("/rest/contextStatus/overRunningJobPlans").json == []
 
@@ -123,6 +160,9 @@ def test_instances_past_their_projected_end_are_listed(dashboard: Served, loaded
     (late,) = dashboard.get("/rest/contextStatus/overRunningJobPlans").json
     assert late["contextInstanceId"] == instance_id
     assert late["contextName"] == "short"
+    shown = dashboard.get("/rest/contextStatus/json/short/short").json[instance_id]
+    assert shown["runContextUntilManuallyEnded"] is True
+    assert shown["projectedEndTime"] == late["projectedEndTime"] == shown["startTime"] + 3_600_000
     assert loaded
 
 

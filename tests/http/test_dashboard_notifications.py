@@ -124,6 +124,14 @@ def test_a_channel_can_be_tried(here: Served, server: MailServer) -> None:
     assert here.get(BASE).json["items"] == []
 
 
+def test_a_channel_is_tried_once_for_one_key(here: Served, server: MailServer) -> None:
+    key = {"Idempotency-Key": "try-it"}
+    answers = [here.post(f"{BASE}/test", {"to": "ann@example.org"}, headers=key) for _ in range(2)]
+    assert [each.status_code for each in answers] == [200, 200]
+    assert answers[0].json == answers[1].json
+    assert len(server.taken) == 1
+
+
 @pytest.mark.parametrize(
     ("body", "status", "told"),
     [

@@ -4,9 +4,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import falcon
 import falcon.testing
 import pytest
 from dashboard_over_http import JSON, Served, finished, served
+from jobledger.http.dashboard import errors
+from jobledger.storage.records import Unstorable
 
 LIMIT = 4096
 
@@ -284,3 +287,13 @@ def test_live_actors_are_shown_for_debugging(dashboard: Served) -> None:
     assert snapshot["position"] == 1
     assert dashboard.get("/api/v1/actors/instance-nothing/snapshot").status_code == 404
     assert dashboard.get("/api/v1/actors/nothing/snapshot").status_code == 404
+
+
+@pytest.mark.parametrize(("path", "status"), [("/rest/event/scheduled", 400), ("/api/v1/events", 422)])
+def test_what_no_database_can_hold_is_wrong_with_the_request(path: str, status: int) -> None:
+    """The compatible services have 400 alone for that."""
+    req = falcon.Request(falcon.testing.create_environ(path))
+    resp = falcon.Response()
+    errors.handle(req, resp, Unstorable("too long"), {})
+    assert resp.status == status
+    assert b"no database can hold this: too long" in (resp.data or b"")

@@ -28,6 +28,7 @@ from jobledger.domain.topology import Topology
 from jobledger.http.wire.bundles import read_json
 from jobledger.http.wire.compatible_views import (
     context_instance,
+    every_job,
     instance_statuses,
     job_statuses,
     overrunning,
@@ -248,7 +249,7 @@ def test_lists_of_statuses_name_the_plan_and_the_instance() -> None:
     same = {"contextName": "nightly", "contextInstanceId": str(INSTANCE)}
 
     assert instance_statuses([fresh])["contextMachineStatusList"] == [{**same, "instanceStatus": "WAITING"}]
-    (plan,) = job_statuses([fresh], "WAITING")["jobPlans"]  # type: ignore[misc]
+    (plan,) = job_statuses([fresh], every_job)["jobPlans"]  # type: ignore[misc]
     assert len(plan["jobDetails"]) == 2
     assert {**plan, "jobDetails": []} == {**same, "instanceStatus": "WAITING", "jobDetails": []}
     (late,) = overrunning([(fresh, AT + 5)])

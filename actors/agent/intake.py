@@ -15,6 +15,8 @@ from ...storage.segment_errors import LogPositionUnknown
 from ...storage.segment_log import Record, SegmentLog
 
 _CHUNK = 4096
+_BURST_MS = 60_000
+"""By so much initiations of one job may come faster than their times do; by more, the clock was set back."""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +50,8 @@ class Intake:
         self._lock = threading.Lock()
         self._index = _PositionIndex(self._is_retained)
         self._coming: dict[str, Future[None]] = {}
-        self._times: set[tuple[tuple[str, str, str], Instant]] = set()
+        self._times: dict[tuple[str, str, str], Instant] = {}
+        """The latest of each job, as far as another could have the same."""
         for record in log.scan():
             self._index.add(record.payload["initiation"]["id"], record.position)
 
@@ -71,6 +74,7 @@ class Intake:
                     continue
                 fresh[each.id] = each
                 self._coming[each.id] = taken
+            self._times = {job: time for job, time in self._times.items() if 0 <= time - at < _BURST_MS}
             times = [self._own_time(each, at) for each in fresh.values()]
         if fresh:
             stored = [
@@ -83,12 +87,9 @@ class Intake:
 
     def _own_time(self, initiation: Initiation, at: Instant) -> Instant:
         """The files of a run are named by job and time: two of one job never have the same."""
-        key = (initiation.instance_id, initiation.plan, initiation.job)
-        self._times = {taken for taken in self._times if taken[1] >= at}
-        while (key, at) in self._times:
-            at += 1
-        self._times.add((key, at))
-        return at
+        job = (initiation.instance_id, initiation.plan, initiation.job)
+        self._times[job] = max(at, self._times.get(job, at - 1) + 1)
+        return self._times[job]
 
     def _append(self, stored: list[_Stored], taken: Future[None]) -> None:
         try:

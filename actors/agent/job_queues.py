@@ -156,7 +156,7 @@ class JobQueues:
         """End a run or take it out of its queue; ``False`` if it is neither running nor waiting.
 
         Raises ``OSError`` when the request could not be noted, ``LogUnavailable`` when it is heeded and not
-        yet known to be on disk, and ``pykka.Timeout``: ask again.
+        yet known to be on disk, ``TimeoutError`` while its queue is begun anew, ``pykka.Timeout``: ask again.
         """
         with self._lock:
             key = self._keys.get(initiation_id)
@@ -166,10 +166,17 @@ class JobQueues:
         try:
             answer: Any = actor.ask(Kill(initiation_id, force), timeout=_ASK_SECONDS)
         except pykka.ActorDeadError:
-            return False
+            return self._is_gone(initiation_id)
         if isinstance(answer, SegmentLogError):
             raise answer
         return bool(answer)
+
+    def _is_gone(self, initiation_id: str) -> bool:
+        """``False`` for one that was done just now; of any other nothing can be said yet."""
+        with self._lock:
+            if initiation_id in self._keys:
+                raise TimeoutError(f"the queue of initiation {initiation_id!r} begins anew")
+        return False
 
     def snapshots(self) -> list[dict[str, Any]]:
         """A description of every queue, as far as they answer."""

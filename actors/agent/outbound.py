@@ -78,6 +78,8 @@ class OutboundActor(pykka.ThreadingActor):
         self._after = 0
         self._settled: list[int] = []
         self._settling_set = False
+        self._unsettled = 0
+        self._settling_error: str | None = None
         self._singly_through = 0
         self._failures = 0
         self._paused = False
@@ -109,7 +111,7 @@ class OutboundActor(pykka.ThreadingActor):
     def _deliver_all(self) -> None:
         try:
             if not self._settling_set:
-                self._settle()
+                self._settle_if_possible()
             while not self._stopping.is_set() and (waiting := self._gather()):
                 self._deliver(waiting)
         except (DashboardUnreachable, LogUnavailable) as error:
@@ -143,21 +145,34 @@ class OutboundActor(pykka.ThreadingActor):
                 return
             self._park(waiting[0], refused)
             self._arrived(waiting[:1])
-            self._settle()
+            self._settle_if_possible()
         else:
             self._delivered += count
             self._arrived(waiting[:count])
-            self._settle_soon()
+            self._settle_in(SETTLE_AFTER_MS)
 
     def _arrived(self, events: Sequence[Waiting]) -> None:
         self._failures = 0
         self._after = events[-1].position
         self._settled += [each.position for each in events]
 
-    def _settle_soon(self) -> None:
+    def _settle_in(self, milliseconds: int) -> None:
         if not self._settling_set:
             self._settling_set = True
-            self._alarms.set("settle", self._clock() + SETTLE_AFTER_MS, telling(self.actor_ref, Settle()))
+            self._alarms.set("settle", self._clock() + milliseconds, telling(self.actor_ref, Settle()))
+
+    def _settle_if_possible(self) -> None:
+        """A disk that does not take what has arrived must not keep the rest from arriving."""
+        try:
+            self._settle()
+        except LogUnavailable as error:
+            self._unsettled += 1
+            self._settling_error = str(error)
+            _log.warning("not noted what was delivered", count=len(self._settled), error=str(error))
+            self._settle_in(pause_ms(self._unsettled))
+        else:
+            self._unsettled = 0
+            self._settling_error = None
 
     def _park(self, waiting: Waiting, refused: DashboardRefused) -> None:
         letter = DeadLetter(
@@ -187,7 +202,7 @@ class OutboundActor(pykka.ThreadingActor):
             "waiting": self._reports.size,
             "after": self._after,
             "failures_in_a_row": self._failures,
-            "last_error": self._last_error,
+            "last_error": self._last_error or self._settling_error,
             "dead_letters": self._dead_letters.snapshot(),
         }
 

@@ -96,7 +96,7 @@ class RetirementActor(PooledActor):
     def _forget(self, initiation_id: str) -> None:
         try:
             self._launcher.forget(initiation_id)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # it may run on although it was given up: so does its marker
             _log.warning("marker not deleted", initiation=initiation_id, error=str(error))
 
     def snapshot(self) -> dict[str, Any]:

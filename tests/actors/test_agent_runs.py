@@ -3,14 +3,16 @@
 import errno
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
 import pytest
 from agent_rig import AGENT, WAIT_SECONDS, InMemoryDashboard, ManualTime, agent_in, initiation
 from jobledger.actors.agent.agent import Agent
+from jobledger.actors.agent.intake import Accepted, Intake
 from jobledger.actors.agent.job_queue import JobQueueActor
+from jobledger.actors.agent.orders import QueueKey
 from jobledger.actors.agent.ports import Announcement, DashboardRefused
 from jobledger.actors.agent.registration import RegistrationActor
 from jobledger.domain.messages import DryRun, Initiation, Outcome, ProcessEvent, ProvisionedJobs
@@ -426,6 +428,108 @@ def test_an_order_that_fails_its_queue_again_and_again_is_given_up_and_the_next_
         ends = dashboard.told.wait_finished("id-0", "id-1")
     assert "a bug" in (ends["id-0"].details or "")
     assert (ends["id-0"].successful, ends["id-1"].successful) == (False, True)
+
+
+def test_an_order_that_is_given_up_while_its_command_runs_keeps_its_marker_and_holds_up_nobody(
+    tmp_path: Path, dashboard: InMemoryDashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, effect = tmp_path / "gate", tmp_path / "effect"
+    started = JobQueueActor._started
+
+    def fail(self: JobQueueActor, *arguments: object) -> None:
+        if self._orders[0].id == "id-0":
+            raise ZeroDivisionError("a bug")
+        started(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(JobQueueActor, "_started", fail)
+    with agent_in(tmp_path / "agent", dashboard) as agent:
+        script = f"until [ -e {gate} ]; do sleep 0.01; done; echo ran >> {effect}"
+        agent.initiate([initiation(0, script, job="same"), initiation(1, job="same")])
+        ends = dashboard.told.wait_finished("id-0", "id-1")
+        assert (ends["id-0"].successful, ends["id-1"].successful) == (False, True)
+        check_nothing_is_left(agent)
+        assert len(list((tmp_path / "agent" / "runs").glob("*.run"))) == 1, "it could be started once more"
+        agent.initiate([initiation(2)])
+        dashboard.told.wait_finished("id-2")
+        check_nothing_is_left(agent)
+        gate.touch()
+        wait_until(lambda: lines(effect) == ["ran"])
+
+
+def test_a_kill_that_comes_while_a_queue_begins_anew_is_not_answered_as_if_there_were_nothing_to_kill(
+    tmp_path: Path, dashboard: InMemoryDashboard
+) -> None:
+    with agent_in(tmp_path, dashboard) as agent:
+        agent.initiate([initiation(1, "sleep 60")])
+        dashboard.told.wait_for(lambda events: len(events) == 1)
+        (queue,) = agent._queues._queues.values()
+        queue.actor.stop()
+        with pytest.raises(TimeoutError):
+            agent.kill("id-1", force=True)
+        agent._queues._failed(queue_key(agent), ZeroDivisionError("a bug"))
+        assert agent.kill("id-1", force=True)
+        assert dashboard.told.wait_finished("id-1")["id-1"].killed
+        assert not agent.kill("id-1", force=True)
+
+
+def queue_key(agent: Agent) -> QueueKey:
+    (key,) = agent._queues._queues
+    return key
+
+
+def test_ten_thousand_orders_of_one_job_at_once_are_taken_in_a_time_that_grows_with_their_number(
+    tmp_path: Path,
+) -> None:
+    seconds = {}
+    for number in (1_000, 10_000):
+        log, _ = SegmentLog.open(tmp_path / str(number))
+        accepted: list[Accepted] = []
+        intake = Intake(log, accepted.extend)
+        orders = [initiation(n, job="same") for n in range(number)]
+        began = time.perf_counter()
+        intake.accept(orders, 5_000, reports_after=0)
+        seconds[number] = time.perf_counter() - began
+        log.close()
+        assert [each.accepted_at for each in accepted] == list(range(5_000, 5_000 + number))
+    assert seconds[10_000] < 50 * seconds[1_000], seconds
+
+
+def test_orders_of_one_job_keep_times_of_their_own_and_follow_a_clock_that_is_set_back(
+    tmp_path: Path,
+) -> None:
+    log, _ = SegmentLog.open(tmp_path)
+    accepted: list[Accepted] = []
+    intake = Intake(log, accepted.extend)
+    hour = 3_600_000
+    for number, at in enumerate((2 * hour, 2 * hour, 2 * hour + 1, hour, hour, 3 * hour)):
+        intake.accept([initiation(number, job="same"), initiation(f"beside-{number}")], at, reports_after=0)
+    log.close()
+    same = [each.accepted_at for each in accepted if each.initiation.job == "same"]
+    assert same == [2 * hour, 2 * hour + 1, 2 * hour + 2, hour, hour + 1, 3 * hour]
+
+
+def test_what_a_full_disk_does_not_note_as_delivered_keeps_nothing_else_from_being_delivered(
+    tmp_path: Path, dashboard: InMemoryDashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = threading.Event()
+    acknowledge = SegmentLog.acknowledge
+
+    def refuse(log: SegmentLog, positions: Iterable[int]) -> None:
+        if full.is_set() and log.directory.name == "outbound":
+            raise LogFull("no space")
+        acknowledge(log, positions)
+
+    monkeypatch.setattr(SegmentLog, "acknowledge", refuse)
+    with agent_in(tmp_path, dashboard) as agent:
+        full.set()
+        for number in range(3):
+            agent.initiate([initiation(number)])
+            dashboard.told.wait_finished(f"id-{number}")
+            wait_until(lambda: agent.snapshots()[0]["last_error"] == "no space")
+        full.clear()
+        check_nothing_is_left(agent)
+    expected = [f"id-{number}/{what}" for number in range(3) for what in ("started", "finished")]
+    assert [event.id for event in dashboard.told.events] == expected
 
 
 def test_a_dashboard_without_ids_can_send_the_same_order_again_only_once_it_is_finished(

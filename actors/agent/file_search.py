@@ -98,19 +98,35 @@ def _checked(pattern: str) -> str:
 def look(search: Search, depth: int) -> Iterator[FoundFile]:
     """The regular files that match, in directories that are not links, so many levels deep.
 
-    A directory that is not there has no files. Raises ``OSError`` for one that cannot be read.
+    A directory that is not there has no files. One that cannot be read hides no others: its ``OSError`` is
+    raised, the first of several, once all others have been told.
     """
+    problems: list[OSError] = []
+    yield from _look(search, depth, problems)
+    if problems:
+        raise problems[0]
+
+
+def _look(search: Search, depth: int, problems: list[OSError]) -> Iterator[FoundFile]:
     try:
         with os.scandir(search.root) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except FileNotFoundError:
         return
+    except OSError as problem:
+        problems.append(problem)
+        return
     for entry in found:
         if entry.is_dir(follow_symlinks=False):
             if depth > 1:
-                yield from look(msgspec.structs.replace(search, root=Path(entry.path)), depth - 1)
+                deeper = msgspec.structs.replace(search, root=Path(entry.path))
+                yield from _look(deeper, depth - 1, problems)
         elif search.matches(entry.path):
-            file = seen(Path(entry.path))
+            try:
+                file = seen(Path(entry.path))
+            except OSError as problem:
+                problems.append(problem)
+                continue
             if file is not None:
                 yield file
 

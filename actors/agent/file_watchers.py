@@ -221,40 +221,48 @@ class FileWatchersActor(pykka.ThreadingActor):
             return
         found = self._found(watcher)
         ready: dict[MarkKey, list[FoundFile]] = {}
-        unsettled = False
         for key, file in found:
             if not self._marks.is_new(key, file):
                 continue
             if watcher.before.get(file.path) == file and self._is_old_enough(watcher, file, now):
                 ready.setdefault(key, []).append(file)
             else:
-                unsettled = True
+                watcher.next_look = min(watcher.next_look, now + self._settles_in(watcher, file, now))
         watcher.before = {file.path: file for _, file in found}
-        if unsettled:
-            watcher.next_look = min(watcher.next_look, now + self._settles_in(watcher, now))
-        for arrival in self._arrivals(watcher, ready, now):
-            self._report(watcher, arrival)
+        try:
+            for arrival in self._arrivals(watcher, ready, now):
+                self._report(watcher, arrival)
+        except (SegmentLogError, OSError):
+            watcher.next_look = now  # what could not be told is not to wait for the next look of its own
+            raise
 
     def _is_old_enough(self, watcher: _Watcher, file: FoundFile, now: Instant) -> bool:
         return now - file.modified_at >= watcher.job.min_file_age_seconds * 1000
 
-    def _settles_in(self, watcher: _Watcher, now: Instant) -> int:
-        """When the youngest file could count."""
-        youngest = max((file.modified_at for file in watcher.before.values()), default=now)
-        return max(_SETTLE_MS, youngest + watcher.job.min_file_age_seconds * 1000 - now)
+    def _settles_in(self, watcher: _Watcher, file: FoundFile, now: Instant) -> int:
+        """When a file could count."""
+        return max(_SETTLE_MS, file.modified_at + watcher.job.min_file_age_seconds * 1000 - now)
 
     def _found(self, watcher: _Watcher) -> list[tuple[MarkKey, FoundFile]]:
-        found = []
+        found: list[tuple[MarkKey, FoundFile]] = []
         for instance in watcher.instances:
             key = MarkKey(instance.instance_id, watcher.job.identifier)
             try:
-                for search in searches(watcher.job, instance.parameters):
-                    depth = max(watcher.job.directory_depth, 1)
-                    found += [(key, file) for file in self._places.look(search, depth)]
-            except (PatternInvalid, OSError) as error:
-                self._last_error = str(error)
-                _log.warning("file watcher cannot look", job=watcher.job.name, error=str(error))
+                wanted = searches(watcher.job, instance.parameters)
+            except PatternInvalid as error:
+                self._cannot_look(watcher, error)
+                continue
+            for search in wanted:
+                files = self._places.look(search, max(watcher.job.directory_depth, 1))
+                try:
+                    found.extend((key, file) for file in files)  # also those before an error
+                except OSError as error:
+                    self._cannot_look(watcher, error)
         return found
+
+    def _cannot_look(self, watcher: _Watcher, error: PatternInvalid | OSError) -> None:
+        self._last_error = str(error)
+        _log.warning("file watcher cannot look", job=watcher.job.name, error=str(error))
 
     def _arrivals(
         self, watcher: _Watcher, ready: dict[MarkKey, list[FoundFile]], now: Instant

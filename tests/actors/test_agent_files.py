@@ -1,9 +1,11 @@
 """Files that come are told once to every instance that waits for them, and none is lost on its way."""
 
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pykka
@@ -33,6 +35,7 @@ from jobledger.storage.segment_log import LogFull, SegmentLog
 SECOND, MINUTE = 1_000, 60_000
 SIX = 1_796_536_800_000  # 2026-12-06T06:00Z
 EVERY_MINUTE = "0 * * * * ?"
+DAILY = Trigger(cron="0 0 0 * * ?", zone="UTC")
 
 
 def file_job(*filenames: str, trigger: Trigger | None = None, **more: object) -> FileJob:
@@ -370,6 +373,54 @@ def test_a_moved_file_is_told_although_the_disk_was_full_meanwhile(
         assert (done / "a.csv").exists()
     bench.pass_time(2 * MINUTE)
     assert bench.told == ["i1 a.csv"]
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_a_file_that_a_full_disk_kept_from_being_told_does_not_wait_for_tomorrow(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, moves: bool
+) -> None:
+    def full(_log: SegmentLog, _payloads: object) -> list[int]:
+        raise LogFull("no space")
+
+    directory = str(bench.folder / "done") if moves else None
+    job = file_job(".*", trigger=DAILY, file_path=str(bench.inbox), move_directory=directory)
+    bench.put("a.csv")
+    bench.arm(job)
+    with monkeypatch.context() as patched:
+        patched.setattr(SegmentLog, "append_many", full)
+        bench.pass_time(5 * SECOND)
+    bench.pass_time(MINUTE)
+    assert bench.told == ["i1 a.csv"]
+
+
+def test_a_file_from_the_future_does_not_keep_others_waiting(bench: Bench) -> None:
+    ahead = bench.put("ahead.csv")
+    os.utime(ahead, (SIX / 1000 + 86_400, SIX / 1000 + 86_400))
+    bench.put("now.csv")
+    bench.arm(file_job(".*", trigger=DAILY, file_path=str(bench.inbox)))
+    bench.pass_time(5 * SECOND)
+    assert bench.told == ["i1 now.csv"]
+
+
+@pytest.mark.parametrize("closed", ["in/lost+found", "other"])
+def test_a_directory_that_cannot_be_read_hides_no_file_elsewhere(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    scandir = os.scandir
+    (bench.folder / closed).mkdir()
+
+    def scan(path: Path) -> Any:
+        if Path(path) == bench.folder / closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    bench.put("a.csv")
+    bench.put("z.csv")
+    patterns = (f"{bench.folder}/other/.*csv", f"{bench.folder}/in/.*csv")
+    bench.arm(file_job(*patterns, directory_depth=2))
+    bench.pass_time(2 * MINUTE)
+    assert bench.told == ["i1 a.csv", "i1 z.csv"]
 
 
 def test_a_directory_that_is_not_there_yet_has_no_files(bench: Bench) -> None:

@@ -81,6 +81,13 @@ class Inbox:
             parameters.append(self._reader.key(stream))
         return self._entries(f"WHERE {condition} ORDER BY position LIMIT ?", (*parameters, limit))
 
+    def counts(self, state: EntryState) -> dict[UUID, int]:
+        """How many entries are in a state, by stream."""
+        rows = self._reader.rows(
+            f"SELECT stream, COUNT(*) FROM inbox WHERE state = {int(state)} GROUP BY stream"  # noqa: S608  a number of ours
+        )
+        return {self._reader.stream(key): count for key, count in rows}
+
     def _entries(self, rest: str, parameters: Sequence[object]) -> list[InboxEntry]:
         rows = self._reader.rows_of(f"SELECT {_COLUMNS} FROM inbox {rest}", parameters)  # noqa: S608  parts of our own
         return [entry_from(row, self._reader) for row in rows]

@@ -142,6 +142,14 @@ class Ledger:
         """The streams that entries wait for, that of the oldest entry first."""
         return self._inbox.streams_with_unhandled()
 
+    def unhandled_counts(self) -> dict[UUID, int]:
+        """How many entries wait, by stream."""
+        return self._inbox.counts(inbox.EntryState.WAITING)
+
+    def parked_counts(self) -> dict[UUID, int]:
+        """How many entries were put aside, by stream."""
+        return self._inbox.counts(inbox.EntryState.PARKED)
+
     def entries(self, positions: Sequence[int]) -> dict[int, InboxEntry]:
         """The entries at these positions, as far as there are any."""
         return self._inbox.entries(positions)
@@ -247,6 +255,14 @@ class Ledger:
     def undelivered(self, agent: str, stream: UUID) -> frozenset[int]:
         """The positions of a stream's facts that the agent is still to be told of."""
         return self._outbox.undelivered(agent, stream)
+
+    def undelivered_of(self, kind: str, stream: UUID, limit: int) -> list[Outgoing]:
+        """What agents are still to be told of a kind about a stream, in order."""
+        return self._outbox.of_stream(kind, stream, limit)
+
+    def undelivered_counts(self, kind: str) -> dict[UUID, int]:
+        """How much of a kind agents are still to be told, by stream."""
+        return self._outbox.counts(kind)
 
     def agents_with_outgoing(self) -> list[str]:
         """The agents that something waits for, by name."""

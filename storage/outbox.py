@@ -5,6 +5,7 @@ confirmation can neither be taken back nor reach what came after it. They go on 
 dashboard starts, in microseconds: a new database, or one from a back-up, gives none that agents have seen.
 """
 
+from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -69,6 +70,28 @@ class Outbox:
             "SELECT position FROM outbox WHERE agent = ? AND stream = ?", agent, self._reader.key(stream)
         )
         return frozenset(position for (position,) in rows)
+
+    def of_stream(self, kind: str, stream: UUID, limit: int) -> list[Outgoing]:
+        """What agents are still to be told of a kind about a stream, in order; without what is damaged."""
+        rows = self._reader.rows(
+            "SELECT o.sequence, o.agent, o.position, e.topic, e.state FROM outbox AS o "
+            "JOIN stored_events AS e ON e.originator_id = o.stream AND e.originator_version = o.position "
+            "WHERE o.kind = ? AND o.stream = ? ORDER BY o.sequence LIMIT ?",
+            kind,
+            self._reader.key(stream),
+            limit,
+        )
+        found = []
+        for sequence, agent, position, topic, state in rows:
+            with suppress(UnreadableFact):
+                recorded = self._mapper.decode(stream, position, topic, state)
+                found.append(Outgoing(sequence=sequence, agent=agent, kind=kind, recorded=recorded))
+        return found
+
+    def counts(self, kind: str) -> dict[UUID, int]:
+        """How much of a kind agents are still to be told, by stream."""
+        rows = self._reader.rows("SELECT stream, COUNT(*) FROM outbox WHERE kind = ? GROUP BY stream", kind)
+        return {self._reader.stream(key): count for key, count in rows}
 
     def agents_with_outgoing(self) -> list[str]:
         """The agents that something waits for, by name."""

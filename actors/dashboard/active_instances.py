@@ -104,6 +104,11 @@ class ActiveInstances:
         with self._lock:
             return list(self._by_id.values())
 
+    def ids(self) -> list[UUID]:
+        """Every active instance, oldest first."""
+        with self._lock:
+            return list(self._by_id)
+
     def expecting(self, event: str, environment_group: str | None) -> list[UUID]:
         """The active instances of a group that contain a global event; no group is a group of its own."""
         return self._expecting(event, lambda group: group == _folded(environment_group))

@@ -83,6 +83,7 @@ from .plan_actor import (
 )
 from .plan_versions import PlanVersion, PlanVersions, VersionRow
 from .ports import AgentRefused, AgentTransport, AgentUnreachable
+from .queues import Queues
 from .surroundings import Surroundings
 from .topologies import Topologies
 from .turns import Turns
@@ -201,6 +202,7 @@ class Dashboard:
                 retry=self._retry,
             ),
         )
+        self.queues = Queues(self.ledger, self._active.ids)
         self.notifications = Notifications(self.ledger)
         self._notifier = None
         if notifying is not None and notifying.config.enabled:
@@ -797,6 +799,10 @@ class Dashboard:
     def plan_of(self, instance_id: UUID) -> str | None:
         """The plan that an active instance is a run of; ``None`` if it is not active."""
         return self._active.plan_of(instance_id)
+
+    def plan_of_instance(self, instance_id: UUID) -> str:
+        """The plan that an instance is or was a run of; raises ``UnknownName`` and ``UnreadableFact``."""
+        return self._logs.topology(instance_id).plan.name
 
     def locks_of(self, environment_group: str | None) -> LockGroup | None:
         """The job locks of one environment group; ``None`` when it has none."""

@@ -38,6 +38,7 @@ from . import (
     plan_revisions,
     plan_versions,
     plans,
+    queues,
 )
 from .auth import Authentication
 from .callers import ANYBODY, MAY, Access, forbidden
@@ -76,6 +77,7 @@ def routes_of(services: Services) -> tuple[Route[Any, Any], ...]:
         notifications,
         actors,
         compatible,
+        queues,
         notification_settings,
     )
     rows = tuple(row for module in modules for row in module.routes(services))

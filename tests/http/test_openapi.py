@@ -48,6 +48,10 @@ CALLS_WITHOUT_ANSWER: dict[str, tuple[str, Any]] = {
     "discard_dead_letter": ("{letter}", None),
     "context_status": ("idle/idle", None),
     "job_status": ("idle/idle/load", None),
+    "peek_queue": ("outbound-{instance}-queue", None),
+    "delete_queue_message": ("dlq-{unknown}-queue/{second}", None),
+    "delete_queue_messages": ("dlq-{unknown}-queue", None),
+    "delete_queue": ("dlq-{unknown}-queue", None),
     "save_plan_notifications": ("", OF_PLAN),
     "save_job_notification": ("", OF_JOB),
     "save_job_notifications": ("", [OF_JOB]),
@@ -255,14 +259,16 @@ def test_an_answer_without_a_body_is_of_no_media_type(tmp_path: Path) -> None:
         running.push(nightly("again"))
         running.start("again")
         instance = running.start()
-        running.put("/rest/event/scheduled", finished(NOBODY_KNOWS))
-        eventually(lambda: bool(running.dashboard.dead_letters()))
-        letter = running.dashboard.dead_letters()[0].position
+        for job in ("load", "check"):
+            running.put("/rest/event/scheduled", finished(NOBODY_KNOWS, job))
+        eventually(lambda: len(running.dashboard.dead_letters()) == 2)
+        letter, second = (each.position for each in running.dashboard.dead_letters())
+        places = {"instance": instance, "letter": letter, "second": second, "unknown": NOBODY_KNOWS}
         rows = {row.name: row for row in running.application.routes if None in row.answers.values()}
         assert set(rows) == set(CALLS_WITHOUT_ANSWER)
         for name, (end, body) in CALLS_WITHOUT_ANSWER.items():
             row = rows[name]
-            address = row.path.partition("{")[0] + end.format(instance=instance, letter=letter)
+            address = row.path.partition("{")[0] + end.format_map(places)
             answer = running.call(row.method, address, body)
             where = f"{row.method} {address}"
             assert row.answers[answer.status_code] is None, f"{where}: {answer.status_code} {answer.text}"

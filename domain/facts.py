@@ -1,7 +1,7 @@
 """The facts of plans, of their instances and of locks: what happened, in the past tense, small and frozen.
 
 Facts are the only thing that is stored. Each is recorded with its instant and its cause, at a position in the
-log of its stream (a plan instance, a plan, or the locks of an environment group).
+log of its stream (a plan instance, a plan, the locks of an environment group, or events kept for history).
 """
 
 from typing import Literal, TypeAlias
@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from .instants import Instant
-from .messages import Catalyst, DryRun, Outcome
+from .messages import Catalyst, DryRun, Outcome, ProcessEvent
 from .notification_settings import NotificationSettings
 from .plan import JobIdentifier, JobPlan
 
@@ -596,7 +596,18 @@ class LockReset(FactOfLocks, frozen=True, omit_defaults=True, kw_only=True, tag=
 
 LockFact: TypeAlias = LockDefined | LockRequested | LockGranted | LockWithdrawn | LockReleased | LockReset
 
-Fact: TypeAlias = InstanceFact | PlanFact | LockFact
+# --- kept for history ---------------------------------------------------------------------------------------
+
+
+class EventKept(_Fact, frozen=True, omit_defaults=True, kw_only=True, tag=True):
+    """Somebody told of a process that ran, for history alone: nothing follows from it."""
+
+    event: ProcessEvent
+
+
+HistoryFact: TypeAlias = EventKept
+
+Fact: TypeAlias = InstanceFact | PlanFact | LockFact | HistoryFact
 
 # --- how facts are recorded ---------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.persistence import Mapper, StoredEvent
 
-from ..domain.facts import SCHEMA_VERSION, Cause, Fact, InstanceFact, LockFact, PlanFact, Recorded
+from ..domain.facts import SCHEMA_VERSION, Cause, EventKept, Fact, InstanceFact, LockFact, PlanFact, Recorded
 from ..domain.instants import Instant
 
 Upcast: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
@@ -25,6 +25,7 @@ _FACT_TYPES: tuple[type[msgspec.Struct], ...] = (
     *get_args(InstanceFact),
     *get_args(PlanFact),
     *get_args(LockFact),
+    EventKept,
 )
 
 

@@ -35,7 +35,11 @@ class Covering:
     def _covered(self, event: ProcessEvent) -> ProcessEvent:
         if event.initiation_id is not None or not (event.details or event.command_line):
             return event
-        secrets = self._secrets(UUID(event.instance_id), event.job_identifier)
+        try:
+            instance_id = UUID(event.instance_id)
+        except ValueError:  # of no instance, which had no secrets
+            return event
+        secrets = self._secrets(instance_id, event.job_identifier)
         if not secrets:
             return event
         return replace(

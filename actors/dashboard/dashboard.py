@@ -35,7 +35,7 @@ from ...domain.topology import Unit
 from ...domain.validation import Problem, validate
 from ...storage.mapper import UnreadableFact
 from ...storage.notifications import NotificationRow, Notifications
-from ...storage.records import Change, Inbound, InboxEntry, InstanceRow, Page, PlanRow, Unavailable
+from ...storage.records import Change, Conflict, Inbound, InboxEntry, InstanceRow, Page, PlanRow, Unavailable
 from ...storage.secret_keys import KeyFile, KeyFileUnusable
 from ..notifications.follower import ActiveOf
 from ..notifications.notifier import COURIER, FOLLOWER, Notifier, Notifying
@@ -50,6 +50,7 @@ from .explanations import Explanation, Explanations
 from .forecasts import fires_of
 from .fresh_starts import RESET, fresh_start
 from .global_events import global_event
+from .history import kept_for_history
 from .host import THIS_HOST, Host
 from .instance_actor import (
     CatchUp,
@@ -315,6 +316,17 @@ class Dashboard:
                 for event in self._covering.of(events)
             ]
         )
+
+    def keep(self, events: Sequence[ProcessEvent], origin: Origin) -> None:
+        """Keep events for history; nothing follows from them. The same ones again are kept once.
+
+        Raises ``Unavailable`` when they could not be made durable, all or none.
+        """
+        if not events:
+            return
+        facts = kept_for_history(self._covering.of(events), at=self.clock(), cause=origin.cause("KeepEvents"))
+        with suppress(Conflict):  # they were kept before
+            self.ledger.save(Change(appends=(facts,)))
 
     def raise_global_event(
         self,

@@ -14,7 +14,7 @@ from ...actors.dashboard.errors import UnknownName
 from ...domain.messages import Outcome, ProcessEvent
 from ...storage.accounts import Role
 from ..wire.documents import WireError, WireProblem
-from ..wire.process_events import decode_process_event, decode_process_events
+from ..wire.process_events import decode_past_events, decode_process_event, decode_process_events
 from .callers import Access, Caller, forbidden
 from .errors import FieldError, Refusal, malformed
 from .instances import Reason
@@ -127,6 +127,18 @@ def read_event(raw: bytes, _media: str) -> ProcessEvent:
     return event
 
 
+def read_past_events(raw: bytes, _media: str) -> list[ProcessEvent]:
+    """A list of events for history, from an existing client."""
+    refuse_nul(raw)
+    try:
+        events = decode_past_events(raw)
+    except WireError as error:
+        raise bad_wire(error) from error
+    if len(events) > MOST_EVENTS:
+        raise malformed(f"give at most {MOST_EVENTS} events at a time")
+    return events
+
+
 def read_name(raw: bytes, _media: str) -> str:
     """A name as plain text or as a JSON string."""
     try:
@@ -177,6 +189,14 @@ class Events:
         events = [call.body]
         self._must_be_allowed(call.caller, events)
         self._dashboard.receive(events, call.origin())
+        return Answer()
+
+    def keep(self, call: Call[list[ProcessEvent], AnyQuery]) -> Answer:
+        """For history alone, from an existing client."""
+        for event in call.body:
+            call.caller.must_see_agent(event.agent)
+            call.caller.must_see_plan(event.plan)
+        self._dashboard.keep(call.body, call.origin())
         return Answer()
 
     def raise_global(self, call: Call[GlobalEventBody, NoQuery]) -> Answer:
@@ -254,6 +274,17 @@ def routes(services: Services) -> tuple[Route[Any, Any], ...]:
             access=Access.REPORT,
             handle=events.receive_scheduled,
             body=Body(read=read_event, media={JSON: dict[str, Any]}),
+            query=AnyQuery,
+            answers={200: None},
+        ),
+        Route(
+            method="PUT",
+            path="/rest/harvest/scheduled",
+            name="harvest_scheduled",
+            summary="Keep process events for history; nothing follows from them",
+            access=Access.REPORT,
+            handle=events.keep,
+            body=Body(read=read_past_events, media={JSON: list[dict[str, Any]]}),
             query=AnyQuery,
             answers={200: None},
         ),

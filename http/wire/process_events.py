@@ -1,5 +1,7 @@
 """Process events, which agents send to a dashboard, from and to the JSON of the compatible services."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from ...domain.messages import Outcome, ProcessEvent
@@ -86,6 +88,15 @@ def decode_process_event(raw: bytes) -> ProcessEvent:
 
 def decode_process_events(raw: bytes) -> list[ProcessEvent]:
     """The events in a list; raises ``WireError`` naming every flaw of every event."""
+    return _decode_list(raw, _read)
+
+
+def decode_past_events(raw: bytes) -> list[ProcessEvent]:
+    """As ``decode_process_events``, of processes that need not have been started for an instance."""
+    return _decode_list(raw, _read_past)
+
+
+def _decode_list(raw: bytes, read: Callable[[Reader], ProcessEvent]) -> list[ProcessEvent]:
     value = decode(raw)
     if not isinstance(value, list):
         raise WireError.of(f"give a list of process events, not {kind_of(value)}")
@@ -93,7 +104,7 @@ def decode_process_events(raw: bytes) -> list[ProcessEvent]:
     events = []
     for index, each in enumerate(value):
         if isinstance(each, Fields):
-            events.append(_read(Reader(each, problems, pointer=f"/{index}")))
+            events.append(read(Reader(each, problems, pointer=f"/{index}")))
         else:
             problems.append(WireProblem(f"/{index}", f"give a process event, not {kind_of(each)}"))
     if problems:
@@ -113,11 +124,19 @@ def process_event_in(value: Value) -> ProcessEvent:
 
 
 def _read(reader: Reader) -> ProcessEvent:
+    return _of_instance(reader, reader.required_text("contextInstanceId"))
+
+
+def _read_past(reader: Reader) -> ProcessEvent:
+    return _of_instance(reader, reader.text("contextInstanceId"))
+
+
+def _of_instance(reader: Reader, instance_id: str) -> ProcessEvent:
     group, manual = _group(reader.optional_text("jobGroup"))
     return ProcessEvent(
         agent=reader.required_text("agentName"),
         job=reader.required_text("jobName"),
-        instance_id=reader.required_text("contextInstanceId"),
+        instance_id=instance_id,
         plan=reader.text("contextName"),
         id=read_event_id(reader, "id"),
         initiation_id=reader.optional_text("initiationId"),

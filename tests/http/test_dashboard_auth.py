@@ -277,6 +277,7 @@ def test_a_limit_to_plans_hides_the_others(dashboard: Served) -> None:
     assert dashboard.put("/rest/event/scheduled", event).status_code == 403
     assert dashboard.post("/api/v1/events", [event]).status_code == 403
     assert dashboard.post("/api/v1/events", finished(uuid4())).status_code == 403
+    assert dashboard.put("/rest/harvest/scheduled", [finished(instance_id)]).status_code == 403
     assert dashboard.digest() == before
 
 
@@ -313,6 +314,7 @@ def test_a_limit_to_agents_holds_for_commands_on_their_jobs(dashboard: Served) -
         ),
         ("PUT", "/api/v1/plans/sales", b"plan: sales\njobs: {load: {agent: host, command: 'true'}}"),
         ("PUT", "/rest/event/scheduled", finished(instance_id)),
+        ("PUT", "/rest/harvest/scheduled", [finished(instance_id)]),
     ):
         media = {"Content-Type": "application/yaml"} if isinstance(body, bytes) else {}
         refused = dashboard.call(method, path, body, headers={**media, **bearer("else-writer")})

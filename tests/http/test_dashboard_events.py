@@ -7,7 +7,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from dashboard_over_http import Served, eventually, finished, served
+from dashboard_over_http import START, Served, eventually, finished, served
+from jobledger.domain.facts import EventKept, Recorded
 from jobledger.storage.records import Inbound, Unavailable
 
 
@@ -278,3 +279,58 @@ def test_an_event_that_cannot_be_made_durable_is_refused_for_now(
     assert compatible.headers["retry-after"] == own.headers["retry-after"] == "1"
     said = "it could not be made durable: no space left on device"
     assert (compatible.json["errorMessage"], own.json["detail"]) == (said, said)
+
+
+# --- kept for history ---------------------------------------------------------------------------------------
+
+PAST = {"agentName": "host", "jobName": "load", "returnCode": 3, "fireTime": START, "harvested": False}
+"""As an agent tells it of a process that ran for no instance; with a field that nobody here knows."""
+
+
+def kept(dashboard: Served) -> list[Recorded]:
+    rows = dashboard.dashboard.ledger.reader.rows(
+        "SELECT originator_id FROM stored_events WHERE topic LIKE 'EventKept%' GROUP BY originator_id"
+    )
+    ledger = dashboard.dashboard.ledger
+    return [fact for (key,) in rows for fact in ledger.facts(ledger.reader.stream(key))]
+
+
+def test_events_for_history_are_kept_in_their_order_and_change_no_instance(dashboard: Served) -> None:
+    instance_id = dashboard.start()
+    before = dashboard.shown(instance_id)
+
+    answer = dashboard.put("/rest/harvest/scheduled", [finished(instance_id), PAST])
+
+    assert (answer.status_code, answer.content) == (200, b"")
+    first, second = kept(dashboard)
+    assert isinstance(first.fact, EventKept)
+    assert isinstance(second.fact, EventKept)
+    assert (first.fact.event.instance_id, first.fact.event.successful) == (instance_id, True)
+    assert (second.fact.event.instance_id, second.fact.event.return_code) == ("", 3)
+    assert (first.cause.command, first.cause.by) == ("KeepEvents", "anonymous")
+    assert dashboard.shown(instance_id) == before
+    assert dashboard.dashboard.dead_letters() == []
+
+
+def test_the_same_events_for_history_are_kept_once(dashboard: Served) -> None:
+    for _ in range(3):
+        assert dashboard.put("/rest/harvest/scheduled", [PAST, PAST]).status_code == 200
+    assert len(kept(dashboard)) == 2
+    assert dashboard.put("/rest/harvest/scheduled", [PAST]).status_code == 200
+    assert len(kept(dashboard)) == 3
+
+
+def test_events_for_history_are_kept_all_or_none(dashboard: Served) -> None:
+    before = dashboard.digest()
+    for body, told in (
+        ([PAST, {**PAST, "agentName": None}], "/1/agentName"),
+        ([PAST, 7], "/1"),
+        (PAST, "a list of process events"),
+        (b"[", "errorMessage"),
+        ([{"agentName": "h", "jobName": "j"}] * 10_001, "at most 10000"),
+    ):
+        answer = dashboard.put("/rest/harvest/scheduled", body)
+        assert answer.status_code == 400
+        assert told in answer.text
+    assert dashboard.put("/rest/harvest/scheduled", []).status_code == 200
+    assert dashboard.digest() == before

@@ -22,6 +22,7 @@ JOB_PATH = "load/nightly/ERROR"
 CALLS_WITHOUT_ANSWER: dict[str, tuple[str, Any]] = {
     "event_scheduled": ("", finished(NOBODY_KNOWS)),
     "event_global_scheduled": ("", "market closed"),
+    "harvest_scheduled": ("", [{"agentName": "host", "jobName": "load"}]),
     "provision_context": (
         "",
         {

@@ -16,6 +16,7 @@ from jobledger.domain.facts import (
     DroppedOrder,
     ErrorAcknowledged,
     EventIgnored,
+    EventKept,
     EventParked,
     FireSkipped,
     GlobalEventRaised,
@@ -68,7 +69,7 @@ from jobledger.domain.facts import (
     StartMoved,
     StartSkipped,
 )
-from jobledger.domain.messages import Catalyst, DryRun, Outcome
+from jobledger.domain.messages import Catalyst, DryRun, Outcome, ProcessEvent
 from jobledger.domain.notification_settings import (
     ForType,
     JobNotification,
@@ -281,6 +282,7 @@ FACTS: tuple[Any, ...] = (
     ClockSetBack(accounted_through=5),
     PlanDeletionBegun(),
     PlanDeleted(plan="eod", agents=("host",)),
+    EventKept(event=ProcessEvent(agent="host", job="load", instance_id="", plan="eod", return_code=3)),
 )
 
 
@@ -291,7 +293,10 @@ def _recorded(fact: Any, position: int = 1) -> Recorded:
 
 
 def _names() -> set[str]:
-    return {each.__name__ for each in (*get_args(InstanceFact), *get_args(PlanFact), *get_args(LockFact))}
+    return {
+        each.__name__
+        for each in (*get_args(InstanceFact), *get_args(PlanFact), *get_args(LockFact), EventKept)
+    }
 
 
 def test_the_facts_of_these_tests_are_of_every_kind() -> None:

@@ -103,6 +103,9 @@ class SimulatedDisk:
     def names(self) -> list[str]:
         return sorted(path.name for path in self._names)
 
+    def paths(self) -> list[Path]:
+        return sorted(self._names)
+
     def content(self, path: Path) -> bytes:
         return bytes(self._names[path].content)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from generated_plans import GLOBAL_EVENTS, GROUPS, LOCKS, ZONES, another_version, random_plan
+from generated_settings import secretive_plan, telling_plan
 from jobledger.domain.plan import JobPlan
 from virtual_network import Weather
 
@@ -96,7 +97,11 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     sources: bool = False
     """Plans have parameters from files."""
     notifications: bool = False
-    """Somebody is told of everything."""
+    """People are told of what happens, as the plans say."""
+    subscribed: bool = True
+    """A webhook is told of everything, whatever the plans say."""
+    secrets: bool = False
+    """Some values of parameters are encrypted."""
     plans: tuple[JobPlan, ...]
     """Pushed by operations; two of one name are two versions of one plan."""
     operations: tuple[Operation, ...]
@@ -120,7 +125,7 @@ def case_of(seed: int) -> Case:
     storm = chance.choice([0.0, 0.3, 1.0, 1.0])
     deeds = [*_pushes(chance, plans, lasts_ms), *_deeds(chance, plans, agents, lasts_ms)]
     operations = [*deeds, *_misfortunes(chance, agents, deeds, lasts_ms, storm)]
-    return Case(
+    case = Case(
         seed=seed,
         start_ms=start_ms,
         lasts_ms=lasts_ms,
@@ -140,6 +145,29 @@ def case_of(seed: int) -> Case:
         plans=plans,
         operations=tuple(sorted(operations, key=lambda each: each.at_ms)),
     )
+    # Drawn for themselves, so that the rest of each world is as it was before there was any of this.
+    case = _telling(case, random.Random(f"told {seed}")) if case.notifications else case
+    return _with_secrets(case, random.Random(f"secrets {seed}"))
+
+
+def _telling(case: Case, chance: random.Random) -> Case:
+    """The case with plans that say themselves who is to be told, and that change their mind."""
+    plans = [telling_plan(chance, plan) for plan in case.plans]
+    operations = [*case.operations]
+    if chance.random() < 0.5:
+        plans.append(telling_plan(chance, chance.choice(plans)))
+        again = Operation(chance.randrange(case.lasts_ms), "push", {"plan": len(plans) - 1})
+        operations = sorted([*operations, again], key=lambda each: each.at_ms)
+    return msgspec.structs.replace(
+        case, plans=tuple(plans), operations=tuple(operations), subscribed=chance.random() < 0.5
+    )
+
+
+def _with_secrets(case: Case, chance: random.Random) -> Case:
+    if chance.random() >= 0.3:
+        return case
+    plans = tuple(secretive_plan(chance, plan) for plan in case.plans)
+    return msgspec.structs.replace(case, plans=plans, secrets=True)
 
 
 def _plans(

@@ -42,6 +42,7 @@ from jobledger.domain.facts import (
     LockWithdrawn,
     NextDropped,
     NextPrepared,
+    NotificationsSet,
     PlanDeletionBegun,
     PlanPushed,
     Recorded,
@@ -67,8 +68,9 @@ from rules import Rules
 from settings import AHEAD_OF_START, Settings
 from simulated_database import SimulatedEngine
 from start_account import Commit, StartAccount
-from told import Told
+from told import Told, already_has
 from violations import Violation
+from virtual_secrets import Overheard, opened
 
 SLACK_MS = 5_000
 """What is due may still be under way for so long."""
@@ -83,6 +85,8 @@ class PlanShadow:
         self.state: PlanState | None = None
         self.versions: dict[int, tuple[Topology, Rules]] = {}
         self.account = StartAccount(zone, undisturbed=undisturbed)
+        self.about_notifications: list[Recorded] = []
+        """Pushes, and what changed nothing but whom the plan tells."""
 
     @property
     def name(self) -> str:
@@ -94,6 +98,8 @@ class PlanShadow:
             raise Violation(f"{type(recorded.fact).__name__} has no cause, or two: {recorded.cause}")
         self.account.apply(recorded, commit)
         self.state = evolve_plan(self.state, recorded)
+        if isinstance(recorded.fact, PlanPushed | NotificationsSet):
+            self.about_notifications.append(recorded)
         if isinstance(fact := recorded.fact, PlanPushed):
             topology = Topology(fact.plan)
             self.versions[fact.version] = (topology, Rules(topology))
@@ -308,6 +314,8 @@ class Checks:
         self._database = world.dashboard.database
         self._engine = SimulatedEngine(self._database)
         self._mapper = FactMapper()
+        if world.letterbox is not None:
+            world.letterbox.already_has = lambda number, address: already_has(self._database, number, address)
         self._sequence = 0
         self.plans: dict[UUID, PlanShadow] = {}
         self.instances: dict[UUID, InstanceShadow] = {}
@@ -365,8 +373,11 @@ class Checks:
             (self._sequence,),
         ).fetchall()
         by_stream: dict[UUID, list[Recorded]] = {}
+        overheard = self._world.overheard
         for sequence, key, position, topic, state in rows:
             self._sequence = sequence
+            if overheard is not None:
+                overheard.look("a fact", state)
             stream = UUID(key)
             recorded = self._mapper.decode(stream, position, topic, state)
             by_stream.setdefault(stream, []).append(recorded)
@@ -719,7 +730,9 @@ class Checks:
         self._agents_have_the_jobs()
         self._lists_are_true()
         if self._world.letterbox is not None:
-            Told(self._world, self.instances, self._engine).check()
+            Told(self._world, self.plans, self.instances, self._engine).check()
+        if self._world.overheard is not None:
+            self._secrets_are_kept(self._world.overheard)
         if all(operation.what != "clock jump" for operation in self._world.case.operations):
             Arrivals(self._world, self.instances, self._inbox_events()).check()
 
@@ -843,6 +856,26 @@ class Checks:
                 named = name in plan.account.plan.agents()
                 if named != (plan.name in held) and plan.account.standing != "DELETED":
                     raise Violation(f"{name} has jobs of {sorted(held)}, and {plan.name} names it: {named}")
+
+    def _secrets_are_kept(self, overheard: Overheard) -> None:
+        """Nobody can read a secret on any disk, and each command was given those that are meant for it."""
+        for (table,) in self._engine.read("SELECT name FROM sqlite_master WHERE type = 'table'"):
+            for row in self._engine.read(f"SELECT * FROM {table}"):
+                for cell in row:
+                    if isinstance(cell, str | bytes):
+                        overheard.look(f"the table {table}", cell)
+        for name, site in self._world.agents.items():
+            for path in site.disk.paths():
+                overheard.look(f"{path} of {name}", site.disk.content(path))
+        if self._world.loop.failure is not None:
+            raise self._world.loop.failure
+        for shadow in self.instances.values():
+            for initiation_id, recorded in shadow.initiations.items():
+                fact = recorded.fact
+                assert isinstance(fact, JobInitiated)
+                given = self._world.agents[fact.agent].commands.environments.get(initiation_id)
+                if given is not None and not opened(fact.parameters).items() <= given.items():
+                    raise Violation(f"the command of {initiation_id} did not get what it was to get: {given}")
 
     def _lists_are_true(self) -> None:
         """The list of instances says what the logs say."""

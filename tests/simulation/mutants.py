@@ -11,19 +11,29 @@ from uuid import uuid5
 
 import msgspec
 from immutables import Map
-from jobledger.actors.agent import instance_store, outbound, provision_store, recovery, schedules, triggers
+from jobledger.actors.agent import (
+    instance_store,
+    outbound,
+    preparation,
+    provision_store,
+    recovery,
+    schedules,
+    seal,
+    triggers,
+)
 from jobledger.actors.agent.intake import Intake
 from jobledger.actors.agent.job_queue import JobQueueActor
 from jobledger.actors.agent.job_queues import JobQueues
 from jobledger.actors.dashboard import (
     active_instances,
+    covering,
     dashboard,
     gateway,
     instance_actor,
     plan_actor,
     plan_states,
 )
-from jobledger.actors.notifications import courier
+from jobledger.actors.notifications import courier, follower
 from jobledger.domain import (
     decide,
     decision,
@@ -41,6 +51,7 @@ from jobledger.storage.ledger import Ledger
 from jobledger.storage.notifications import Notifications, NotificationState, Outcome
 from jobledger.storage.records import Change
 from jobledger.storage.segment_errors import SegmentLogError
+from virtual_secrets import opened
 
 Mutant = Callable[[], Iterator[None]]
 MUTANTS: dict[str, Any] = {}
@@ -473,6 +484,110 @@ def _settles_before_sending() -> Iterator[None]:
         return early
 
     with _replaced(courier.CourierActor, "_send", make):
+        yield
+
+
+@_mutant("whoever got a mail gets it again when others did not")
+def _forgets_who_has_it() -> Iterator[None]:
+    def make(later: Any) -> Any:
+        return lambda self, row, why, _delivered: later(self, row, why, ())
+
+    with _replaced(courier.CourierActor, "_later", make):
+        yield
+
+
+@_mutant("a mail that some did not get counts as sent")
+def _passes_over_the_unwilling() -> Iterator[None]:
+    def make(outcome: Any) -> Any:
+        def sent(self: Any, row: Any, receipt: Any) -> Any:
+            return msgspec.structs.replace(outcome(self, row, receipt), state=NotificationState.SENT)
+
+        return sent
+
+    with _replaced(courier.CourierActor, "_outcome", make):
+        yield
+
+
+@_mutant("whom a plan tells is what it said first")
+def _heeds_no_change() -> Iterator[None]:
+    def make(heed: Any) -> Any:
+        def first_only(self: Any, stored: Any) -> None:
+            if stored.position == 1:
+                heed(self, stored)
+
+        return first_only
+
+    with _replaced(follower.FollowerActor, "_heed_settings", make):
+        yield
+
+
+@_mutant("what becomes due by time alone waits until something happens")
+def _hears_no_alarms() -> Iterator[None]:
+    with mock.patch.object(follower.FollowerActor, "_ring", return_value=None):
+        yield
+
+
+# --- secrets ------------------------------------------------------------------------------------------------
+
+
+@_mutant("secrets are opened where jobs are initiated")
+def _opens_early() -> Iterator[None]:
+    def make(parameters_for: Any) -> Any:
+        def plain(*given: Any) -> Any:
+            carried = parameters_for(*given)
+            return msgspec.structs.replace(carried, values=opened(carried.values))
+
+        return plain
+
+    with _replaced(decision, "parameters_for", make):
+        yield
+
+
+@_mutant("an agent keeps secrets as they came")
+def _seals_nothing() -> Iterator[None]:
+    def sealed(_seal: Any, initiation: Any) -> Any:
+        return msgspec.structs.replace(initiation, secrets=())
+
+    with mock.patch.object(seal.Seal, "sealed", sealed):
+        yield
+
+
+@_mutant("a command is given secrets that nobody has opened")
+def _opens_nothing() -> Iterator[None]:
+    with mock.patch.object(seal.Seal, "opened", lambda _seal, initiation: initiation.parameters):
+        yield
+
+
+@_mutant("an agent reports what a command was given")
+def _reports_what_was_given() -> Iterator[None]:
+    def make(details: Any) -> Any:
+        def all_of_it(self: Any, order: Any) -> str:
+            return f"{details(self, order)} {dict(self._seal.opened(order.initiation))}"
+
+        return all_of_it
+
+    with _replaced(preparation.Preparation, "_details", make):
+        yield
+
+
+@_mutant("what agents of another make report is kept as it came")
+def _covers_nothing() -> Iterator[None]:
+    with mock.patch.object(covering.Covering, "of", lambda _self, events: list(events)):
+        yield
+
+
+@_mutant("why an agent refuses is kept as it says it")
+def _keeps_refusals() -> Iterator[None]:
+    with mock.patch.object(gateway, "_without_secrets", lambda text, _initiations: text):
+        yield
+
+
+@_mutant("why an agent is not reached is logged with what it was sent")
+def _logs_what_was_sent() -> Iterator[None]:
+    def send(_self: Any, transport: Any, initiations: Any) -> Any:
+        return transport.initiate(initiations)
+
+    with mock.patch.object(gateway.AgentGatewayActor, "_send", send):
         yield
 
 

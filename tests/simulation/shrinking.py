@@ -82,6 +82,7 @@ class _Shrinking:
             msgspec.structs.replace(case, wire=False),
             msgspec.structs.replace(case, sources=False),
             msgspec.structs.replace(case, notifications=False),
+            msgspec.structs.replace(case, secrets=False),
             msgspec.structs.replace(case, max_jobs=None),
             msgspec.structs.replace(case, time_zone="UTC"),
             msgspec.structs.replace(case, lasts_ms=self._last_ms() + SECOND),

@@ -76,6 +76,8 @@ class CommandHost:
         """Deleted, and perhaps back after the power fails: the directory was not synced."""
         self.starts: Counter[str] = Counter()
         """How often a command was started for an initiation; more than once must never be."""
+        self.environments: dict[str, dict[str, str]] = {}
+        """What each command that was started was given."""
         self.results: dict[str, RunResult] = {}
         self.launcher: VirtualLauncher | None = None
         self.no_room: Callable[[], bool] = lambda: False
@@ -114,6 +116,7 @@ class CommandHost:
             return
         self._pids += 1
         self.starts[initiation_id] += 1
+        self.environments[initiation_id] = spec.env
         if self.starts[initiation_id] > 1:
             raise AssertionError(f"P3: the command of initiation {initiation_id} was started twice")
         marker = Marker(initiation_id, Started(initiation_id, self._pids, self.clock()), running=True)

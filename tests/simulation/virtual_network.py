@@ -98,6 +98,8 @@ class Network:
     def __init__(self, loop: Loop, weather: Weather) -> None:
         self.loop = loop
         self.weather = weather
+        self.overhear: Callable[[str, object], None] | None = None
+        """Is told of the messages in which no secret may be."""
         self.faults = loop.kinds
 
     def request(self, station: Station, link: str, handle: Callable[[Any], AnswerT]) -> AnswerT:

@@ -73,6 +73,8 @@ class DashboardOverNetwork:
         self._wire = wire
 
     def deliver(self, events: Sequence[ProcessEvent]) -> int:
+        if self._network.overhear is not None:
+            self._network.overhear(f"what {self._agent} reports", events)
         raw = b"[" + b",".join(map(encode_process_event, events)) + b"]" if self._wire else None
 
         def receive(dashboard: Dashboard) -> int:
@@ -98,7 +100,10 @@ class DashboardOverNetwork:
     def active_instances(self, agent: str) -> list[PublishedInstance]:
         def answer(dashboard: Dashboard) -> bytes:
             states = dashboard.instances_for_agent(agent)
-            return msgspec.json.encode({str(each.instance_id): context_instance(each) for each in states})
+            told = msgspec.json.encode({str(each.instance_id): context_instance(each) for each in states})
+            if self._network.overhear is not None:
+                self._network.overhear(f"what {agent} is told of instances", told)
+            return told
 
         return list(decode_instances(self._ask(answer)))
 
@@ -141,6 +146,7 @@ class TransportOverNetwork:
         self._wire = wire
 
     def provision(self, jobs: ProvisionedJobs, *, order: int) -> None:
+        self._overhear(jobs)
         raw = encode_provision(jobs) if self._wire else None
 
         def provision(agent: Agent) -> None:
@@ -154,6 +160,7 @@ class TransportOverNetwork:
         self._ask(lambda agent: agent.withdraw(plan, order=order))
 
     def publish(self, instance: PublishedInstance, plan: JobPlan, *, order: int) -> None:
+        self._overhear(instance)
         raw = encode_instance(instance, plan) if self._wire else None
         self._ask(
             lambda agent: agent.publish([instance if raw is None else decode_instance(raw)], order=order)
@@ -163,8 +170,20 @@ class TransportOverNetwork:
         self._ask(lambda agent: agent.remove(instance_id, ended_at=ended_at, order=order))
 
     def initiate(self, initiations: Sequence[Initiation]) -> list[str | None]:
+        """The only message with secrets in it; who does not take it may answer with all that it was sent."""
         raw = [encode_initiation(each) for each in initiations] if self._wire else None
+        if self._network.overhear is None:
+            return self._initiate(initiations, raw)
+        chance = self._network.loop.chance(f"answers of {self._station.name}")
+        if chance.random() < self._network.weather.repeated / 4:
+            return [f"not wanted: {dict(each.parameters)}" for each in initiations]
+        try:
+            return self._initiate(initiations, raw)
+        except AgentUnreachable as error:
+            sent = [dict(each.parameters) for each in initiations]
+            raise AgentUnreachable(f"{error}: could not take {sent}") from error
 
+    def _initiate(self, initiations: Sequence[Initiation], raw: Sequence[bytes] | None) -> list[str | None]:
         def initiate(agent: Agent) -> list[str | None]:
             return agent.initiate(
                 list(initiations) if raw is None else [decode_initiation(one) for one in raw]
@@ -183,6 +202,10 @@ class TransportOverNetwork:
 
     def close(self) -> None:
         """There is nothing to let go of."""
+
+    def _overhear(self, said: object) -> None:
+        if self._network.overhear is not None:
+            self._network.overhear(f"what {self._station.name} is told", said)
 
     def _ask(self, work: Callable[[Agent], AnswerT]) -> AnswerT:
         try:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
+import msgspec
 import structlog
 from cases import JOB_ORDERS, SECOND, Case, Operation
 from checks import Checks, Violation
@@ -40,6 +41,7 @@ from sites import AgentSite, DashboardSite
 from virtual_actors import virtual_actors
 from virtual_channel import Letterbox
 from virtual_network import Network, NetworkFailed, Weather
+from virtual_secrets import Overheard, opened, virtual_keys, within_text
 from virtual_sources import SourceFiles, virtual_sources
 from virtual_time import Loop, Process, pause
 from ways import Busy, Refused, asked_of_dashboard
@@ -84,7 +86,14 @@ class World:
         self.loop = Loop(case.seed, case.start_ms)
         self.network = Network(self.loop, case.weather)
         self.sources = SourceFiles(self.loop, {plan.name for plan in case.plans}) if case.sources else None
-        self.letterbox = Letterbox(self.loop, self.network) if case.notifications else None
+        self.overheard = Overheard(self.fail) if case.secrets else None
+        overhear = None if self.overheard is None else self.overheard.look_into_message
+        self.network.overhear = overhear
+        self.letterbox = (
+            Letterbox(self.loop, self.network, subscribed=case.subscribed, overhear=overhear, fail=self.fail)
+            if case.notifications
+            else None
+        )
         self.dashboard = DashboardSite(
             self.loop,
             self.network,
@@ -225,9 +234,14 @@ class World:
     def _delete(self, number: int, plan: str) -> None:
         self._ask(number, lambda dashboard: dashboard.delete_plan(plan, self._origin(number)))
 
+    def _secret(self, name: str, number: int) -> dict[str, str]:
+        """One more parameter, whose value is encrypted."""
+        return {} if self.overheard is None or number % 3 else {name: within_text(number)}
+
     def _source_says(self, number: int, plan: str, readable: bool) -> None:
         if self.sources is not None:
-            self.sources.write(plan, {"DATE": str(number), "MORE": "values"} if readable else None)
+            said = {"DATE": str(number), "MORE": "values", **self._secret("PASSWORD", number)}
+            self.sources.write(plan, said if readable else None)
 
     def _refresh_parameters(self, number: int) -> None:
         self._ask(number, lambda dashboard: dashboard.refresh_parameters(self._origin(number)))
@@ -240,7 +254,7 @@ class World:
             lambda dashboard: dashboard.start_instance(
                 plan,
                 self._origin(number),
-                parameters={"DATE": "given"} if given else None,
+                parameters={"DATE": "given", **self._secret("GIVEN", number)} if given else None,
                 run_until_ended=until_ended,
                 hold_commands=held,
                 dry_run=DryRun(min_ms=10, max_ms=2_000, error_percentage=10.0) if dry else None,
@@ -292,7 +306,8 @@ class World:
                 return INSTANCE_COMMANDS[order]()
             contexts = state.topology.contexts
             name = contexts[context % len(contexts)].name if context % 2 else None
-            return SetParameters(parameters={"DATE": str(number)}, context=name)
+            told = {"DATE": str(number), **self._secret("DSN", number)}
+            return SetParameters(parameters=told, context=name)
 
         self._order(number, instance, make)
 
@@ -306,7 +321,7 @@ class World:
             lambda dashboard: dashboard.reset_instance(
                 state.instance_id,
                 self._origin(number),
-                parameters={"BY": str(number)} if number % 2 else None,
+                parameters={"BY": str(number), **self._secret("BY_HAND", number)} if number % 2 else None,
                 same_parameters=same,
                 hold_commands=held,
             ),
@@ -368,8 +383,21 @@ class World:
             fired_at=self.loop.now_ms,
             id=f"report {number}" if unit % 2 else None,
         )
+        if self.overheard is not None and event.initiation_id is None:
+            event = msgspec.structs.replace(
+                event, details=self._all_that_it_was_given(state, found.identifier)
+            )
         for _ in range(times):
             self._ask(number, lambda dashboard: self._receive(dashboard, [event]))
+
+    def _all_that_it_was_given(self, state: Any, job: str) -> str:
+        """As an agent of another make writes it down."""
+        given = [
+            recorded.fact.parameters
+            for recorded in self.checks.instances[state.instance_id].initiations.values()
+            if recorded.fact.job == job
+        ]
+        return f"its parameters: {opened(given[-1]) if given else 'none'}"
 
     def _receive(self, dashboard: Dashboard, events: list[ProcessEvent]) -> None:
         try:
@@ -550,6 +578,9 @@ EXPECTED_ERRORS = frozenset(
 """What is logged as an error because the case asks for it."""
 
 
+_OF_ERRORS = frozenset({"error", "critical"})
+
+
 class _PykkaErrors(logging.Handler):
     """Errors that pykka logs: an actor failed in a way that nobody foresaw."""
 
@@ -566,10 +597,14 @@ def _told(error: object) -> str:
 
 
 @contextmanager
-def _listening(complain: Complain) -> Iterator[None]:
+def _listening(complain: Complain, overheard: Overheard | None) -> Iterator[None]:
     """Have nothing printed, and be told of every error that is logged and that nobody expects."""
 
-    def note(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    def note(_logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+        if overheard is not None:
+            overheard.look_into_log(event)
+            if method not in _OF_ERRORS:
+                raise structlog.DropEvent
         if event["event"] not in EXPECTED_ERRORS:
             error = event.get("exc_info")
             raised = error if isinstance(error, BaseException) else sys.exc_info()[1]
@@ -579,7 +614,9 @@ def _listening(complain: Complain) -> Iterator[None]:
     before = structlog.get_config()
     structlog.configure(
         processors=[note],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.ERROR if overheard is None else logging.DEBUG
+        ),
         cache_logger_on_first_use=False,
     )
     handler = _PykkaErrors(complain)
@@ -598,7 +635,9 @@ def live_through(case: Case) -> World:
     """Simulate a case from beginning to end; raises ``Violation``, with ``world`` set on it."""
     world = World(case)
     with ExitStack() as around:
-        around.enter_context(_listening(world.complain))
+        around.enter_context(_listening(world.complain, world.overheard))
+        if world.overheard is not None:
+            around.enter_context(virtual_keys())
         around.enter_context(virtual_actors(world.loop.chance("chance of the programs")))
         if world.sources is not None:
             around.enter_context(virtual_sources(world.loop, world.sources))

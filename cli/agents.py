@@ -123,3 +123,6 @@ def list_agents(client: "Client", *, as_json: bool) -> None:
         ),
         empty="No agent has announced itself. Start one with `jobledger agent --name NAME …`.",
     )
+    for row in rows:
+        for problem in row.problems:
+            render.line(f"{row.name}: {problem}")

@@ -151,6 +151,7 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     last_seen: str | None = None
     running: int = 0
     queued: int = 0
+    problems: tuple[str, ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):

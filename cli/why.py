@@ -110,7 +110,8 @@ def _on_its_way(blocker: Blocker) -> str:
     if blocker.undelivered:
         return f"agent {name} has not taken it{_silent(agent) or ' yet'}"
     busy = f" ({agent.running} running, {agent.queued} queued)"
-    return f"agent {name} has it and has not reported its start{busy}{_silent(agent)}"
+    told = "".join(f"; it says: {problem}" for problem in agent.problems)
+    return f"agent {name} has it and has not reported its start{busy}{_silent(agent)}{told}"
 
 
 def _waits_for_lock(blocker: Blocker) -> str:

@@ -8,14 +8,14 @@ import msgspec
 import pykka
 import structlog
 
-from ...domain.instants import Instant
+from ...domain.instants import Instant, rfc3339
 from ...domain.messages import Initiation, ProvisionedJobs, PublishedInstance
 from ...storage.segment_log import SegmentLog, SegmentLogError
 from ..timers import Clock
 from .acceptance import Acceptance
 from .board import RunBoard, RunRow
 from .config import AgentConfig
-from .dead_letters import DeadLetters
+from .dead_letters import DeadLetter, DeadLetters
 from .disk_room import DiskRoom, Shortage
 from .environment import OutputPaths
 from .file_marks import FileMarks
@@ -375,6 +375,14 @@ class Agent:
         accepted = self._intake.find(initiation_id)
         return None if accepted is None else self._preparation.paths(accepted)
 
+    def dead_letters(self, limit: int) -> list[tuple[int, DeadLetter]]:
+        """The oldest events that the dashboard refused for good, with their positions."""
+        return self._dead_letters.items(limit)
+
+    def discard_dead_letter(self, position: int) -> None:
+        """Let go of one that somebody has seen to; raises ``LogPositionUnknown`` and ``LogUnavailable``."""
+        self._dead_letters.discard(position)
+
     def snapshots(self) -> list[dict[str, Any]]:
         """What a person needs to see of every actor."""
         futures = [
@@ -403,7 +411,19 @@ class Agent:
             host=self._host.name,
             running=running,
             queued=queued,
+            problems=self._problems(),
         )
+
+    def _problems(self) -> tuple[str, ...]:
+        told = []
+        shortage = self.shortage
+        if shortage is not None:
+            wait = "1 initiation waits" if shortage.waiting == 1 else f"{shortage.waiting} initiations wait"
+            told.append(f"no room on its disk since {rfc3339(shortage.since)}, {wait}: {shortage.reason}")
+        if self._dead_letters.size:
+            events = "1 event" if self._dead_letters.size == 1 else f"{self._dead_letters.size} events"
+            told.append(f"{events} refused by the dashboard and kept in its dead letters")
+        return tuple(told)
 
     def _take_instances(self, instances: Sequence[PublishedInstance], mark: int) -> None:
         mine = [self._acceptance.of_instance(each) for each in instances]

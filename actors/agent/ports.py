@@ -30,6 +30,8 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     running: int = 0
     queued: int = 0
+    problems: tuple[str, ...] = ()
+    """What a person should see to on the agent's host, in words."""
 
 
 class DashboardUnreachable(ConnectionError):

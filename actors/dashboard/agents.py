@@ -31,6 +31,8 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     last_seen: Instant
     running: int
     queued: int
+    problems: tuple[str, ...] = ()
+    """What it says of itself that a person should see to."""
     refused: str | None = None
     """The latest order that it refused for good, and why."""
 
@@ -63,6 +65,7 @@ class Agents:
         self._known: dict[str, AgentRow] = {}
         self._last_seen: dict[str, Instant] = {}
         self._loads: dict[str, tuple[int, int]] = {}
+        self._problems: dict[str, tuple[str, ...]] = {}
         self._refusals: dict[str, str] = {}
         self._transports: dict[str, tuple[str, AgentTransport]] = {}
 
@@ -74,7 +77,15 @@ class Agents:
         self.wake(self._ledger.agents_with_outgoing())
 
     def announce(
-        self, name: str, *, url: str, host: str, version: str, running: int = 0, queued: int = 0
+        self,
+        name: str,
+        *,
+        url: str,
+        host: str,
+        version: str,
+        running: int = 0,
+        queued: int = 0,
+        problems: tuple[str, ...] = (),
     ) -> None:
         """An agent says where it is and that it lives; only news is written."""
         now = self._clock()
@@ -83,6 +94,7 @@ class Agents:
             known = self._known.get(name)
             self._last_seen[name] = now
             self._loads[name] = (running, queued)
+            self._problems[name] = problems
         if known is None or (known.url, known.host, known.version) != (url, host, version):
             self._ledger.put_agent(row)
             with self._lock:
@@ -112,6 +124,7 @@ class Agents:
             last_seen=seen,
             running=running,
             queued=queued,
+            problems=self._problems.get(row.name, ()),
             refused=self._refusals.get(row.name),
         )
 

@@ -774,10 +774,20 @@ class Dashboard:
     # --- agents ---------------------------------------------------------------------------------------------
 
     def announce(
-        self, name: str, *, url: str, host: str, version: str, running: int = 0, queued: int = 0
+        self,
+        name: str,
+        *,
+        url: str,
+        host: str,
+        version: str,
+        running: int = 0,
+        queued: int = 0,
+        problems: tuple[str, ...] = (),
     ) -> None:
         """An agent says where it is and that it lives."""
-        self._agents.announce(name, url=url, host=host, version=version, running=running, queued=queued)
+        self._agents.announce(
+            name, url=url, host=host, version=version, running=running, queued=queued, problems=problems
+        )
 
     def agents(self) -> list[AgentView]:
         """Every agent that ever announced itself."""

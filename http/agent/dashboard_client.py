@@ -20,6 +20,8 @@ _CONNECT_SECONDS = 3.0
 _READ_SECONDS = 30.0
 _MOST_BYTES = 4 << 20
 """In one request; dashboards take bodies of 16 MiB."""
+_MOST_PROBLEM_CHARACTERS = 1000
+"""Of each that an agent tells of itself; dashboards take no more."""
 
 _NOT_NOW = frozenset({401, 403, 407, 408, 425, 429})
 """Refusals that say nothing about what was sent: accounts are being changed, or there is too much at once."""
@@ -70,6 +72,7 @@ class HttpDashboardClient:
                 "host": announcement.host,
                 "running": announcement.running,
                 "queued": announcement.queued,
+                "problems": [each[:_MOST_PROBLEM_CHARACTERS] for each in announcement.problems],
             }
         )
         _check(self._request("PUT", f"/api/v1/agents/{quote(announcement.name, safe='')}", body))

@@ -10,6 +10,7 @@ from ...actors.agent.agent import Agent
 from ...actors.agent.board import RunRow
 from ...domain.instants import Instant, rfc3339
 from ...domain.messages import Initiation, PublishedInstance
+from ...storage.segment_errors import LogPositionUnknown
 from ..wire.documents import WireError, decode
 from ..wire.initiations import initiation_in
 from .errors import Refusal, bad_wire
@@ -163,6 +164,43 @@ def _part(path: Path, offset: int, limit: int) -> tuple[bytes, int]:
         return b"", 0
 
 
+class DeadLetters:
+    """The events that the dashboard refused for good."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """The oldest, with why they were refused."""
+        limit = whole_number(req, "limit", _DEFAULT_LIMIT, _MOST_ITEMS)
+        items = [
+            {
+                "position": position,
+                "at": rfc3339(letter.at),
+                "status": letter.status,
+                "reason": letter.reason,
+                "event": letter.event,
+            }
+            for position, letter in self._agent.dead_letters(limit)
+        ]
+        answer(resp, {"items": items, "next": None})
+
+
+class DeadLetterRemoval:
+    """One of them."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def on_delete(self, _req: falcon.Request, resp: falcon.Response, position: int) -> None:
+        """Let go of it; 404 if there is none at this position."""
+        try:
+            self._agent.discard_dead_letter(position)
+        except LogPositionUnknown as error:
+            raise Refusal(404, f"there is no dead letter {position}") from error
+        answer(resp, {"position": position})
+
+
 class Actors:
     """The live actors, for debugging."""
 
@@ -198,7 +236,6 @@ class Ready:
             told["waiting_for_disk_space"] = {
                 "initiations": shortage.waiting,
                 "since": rfc3339(shortage.since),
-                "reason": shortage.reason,
             }
         answer(resp, told)
 
@@ -210,6 +247,8 @@ def add_routes(app: "falcon.App[falcon.Request, falcon.Response]", agent: Agent,
     app.add_route("/api/v1/runs", Runs(agent))
     app.add_route("/api/v1/runs/{initiation_id}/kill", RunKill(agent))
     app.add_route("/api/v1/runs/{initiation_id}/log/{stream}", RunOutput(agent))
+    app.add_route("/api/v1/dead-letters", DeadLetters(agent))
+    app.add_route("/api/v1/dead-letters/{position:int(min=1)}", DeadLetterRemoval(agent))
     app.add_route("/api/v1/actors", Actors(agent))
     app.add_route("/health/live", Live())
     app.add_route("/health/ready", Ready(agent))

@@ -13,6 +13,7 @@ from .errors import invalid
 from .routes import NO_BODY, Answer, Call, NoQuery, Route, json_body
 from .services import Services
 
+Problem = Annotated[str, msgspec.Meta(max_length=1000)]
 Load = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
@@ -25,6 +26,8 @@ class AnnounceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: Annotated[str, msgspec.Meta(max_length=1000)] = ""
     running: Load = 0
     queued: Load = 0
+    problems: Annotated[tuple[Problem, ...], msgspec.Meta(max_length=20)] = ()
+    """What a person should see to on its host."""
 
 
 class AgentList(msgspec.Struct, frozen=True):
@@ -65,6 +68,7 @@ class Agents:
             version=body.version,
             running=body.running,
             queued=body.queued,
+            problems=body.problems,
         )
         return Answer(Announced(name))
 
@@ -80,6 +84,7 @@ def agent_view(agent: KnownAgent) -> AgentView:
         last_seen=written(agent.last_seen),
         running=agent.running,
         queued=agent.queued,
+        problems=agent.problems,
         refused=agent.refused,
     )
 

@@ -65,6 +65,8 @@ class AnsweringView(msgspec.Struct, frozen=True, kw_only=True):
     last_seen: str | None
     running: int
     queued: int
+    problems: tuple[str, ...]
+    """What it says of itself that a person should see to."""
 
 
 class LetterView(msgspec.Struct, frozen=True, kw_only=True):
@@ -240,6 +242,7 @@ def _answering(found: BlockerFound) -> AnsweringView | None:
         last_seen=None if view is None else written(view.last_seen),
         running=0 if view is None else view.running,
         queued=0 if view is None else view.queued,
+        problems=() if view is None else view.problems,
     )
 
 

@@ -158,6 +158,8 @@ class AgentView(msgspec.Struct, frozen=True, kw_only=True):
     last_seen: str | None
     running: int
     queued: int
+    problems: tuple[str, ...] = ()
+    """What it says of itself that a person should see to, such as a full disk."""
     refused: str | None = None
     """The latest order that it refused for good, and why."""
 

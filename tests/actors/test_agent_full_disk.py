@@ -74,10 +74,14 @@ def test_ten_jobs_that_find_no_room_wait_and_each_runs_once_when_there_is(
         )
         assert dashboard.told.events == [], "told of something that has not happened"
         wait_until(lambda: dashboard.announcements[-1].queued == 10)
+        (problem,) = dashboard.announcements[-1].problems
+        assert problem.startswith("no room on its disk since ")
+        assert problem.endswith(f"Z, 10 initiations wait: {shortage.reason}")
         ballast.unlink()
         finished = dashboard.told.wait_finished(*names)
         wait_until(lambda: not agent.runs())
         assert agent.shortage is None
+        wait_until(lambda: dashboard.announcements[-1].problems == ())
     assert sorted(lines(effects)) == names
     assert all(event.successful for event in finished.values())
     assert sorted(event.id or "" for event in dashboard.told.events) == sorted(
@@ -182,7 +186,7 @@ def test_an_agent_that_is_killed_while_jobs_wait_runs_each_once_when_it_is_back_
         wait_until(lambda: waiting(agent) == 10)
         status, ready = agent.request("GET", "/health/ready")
         assert (status, ready["status"]) == (200, "ready")
-        assert ready["waiting_for_disk_space"]["reason"] == "cannot prepare to start: No space left on device"
+        assert ready["waiting_for_disk_space"].keys() == {"initiations", "since"}, "everybody may read it"
         runs = agent.request("GET", "/api/v1/runs")[1]["items"]
         assert [run["status"] for run in runs] == ["waiting for disk space"] * 10
         agent.end(signal.SIGKILL)

@@ -332,6 +332,10 @@ def test_a_refused_event_is_parked_and_the_others_go_on(tmp_path: Path, dashboar
         dashboard.away.clear()
         dashboard.told.wait_finished("id-0", "id-1", "id-2")
         outbound = agent.snapshots()[0]
+        wait_until(lambda: any(each.problems for each in dashboard.announcements))
+    assert dashboard.announcements[-1].problems == (
+        "1 event refused by the dashboard and kept in its dead letters",
+    )
     assert [event.id for event in dashboard.told.events] == [
         "id-0/started",
         "id-0/finished",

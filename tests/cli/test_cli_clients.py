@@ -199,6 +199,13 @@ def test_agents_are_listed_with_whether_they_answer(fake: FakeDashboard, run: Ru
     assert run("agent", "list").output.splitlines()[1].split() == ["host", "no", "0", "0"]
 
 
+def test_what_an_agent_says_is_wrong_with_it_stands_beneath_the_list(fake: FakeDashboard, run: Run) -> None:
+    fake.on(
+        "GET", "/api/v1/agents", page({"name": "host", "reachable": True, "problems": ["no room", "b\x1bd"]})
+    )
+    assert run("agent", "list").output.splitlines()[2:] == ["host: no room", "host: b\\x1bd"]
+
+
 def test_a_name_cannot_steer_the_terminal(fake: FakeDashboard, run: Run) -> None:
     fake.on("GET", "/api/v1/instances", page({**instance(), "plan": "x\x1b[2Jy\nz"}))
     output = run("instance", "list").output

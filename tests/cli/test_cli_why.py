@@ -102,6 +102,8 @@ LOCK = {"name": "disk", "waiting_since": AT, "held_by_count": 1, "ahead": 0, "he
          ["start agent host; `jobledger agent list` says which answer"]),
         (blocker("on its way", agent=agent()),
          "agent host has it and has not reported its start (3 running, 4 queued)", []),
+        (blocker("on its way", agent=agent(problems=["no room"])),
+         "agent host has it and has not reported its start (3 running, 4 queued); it says: no room", []),
         (blocker("lock", lock=LOCK),
          "waits for lock disk since 02:00:00, held by host-check of nightly 0b5a4c1e",
          ["`jobledger lock list`"]),

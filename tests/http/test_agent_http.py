@@ -252,6 +252,31 @@ def test_the_agent_announces_where_it_is_and_how_much_it_has_to_do(
     dashboard.wait_finished("id-1", "id-2")
 
 
+def test_what_the_dashboard_refused_is_told_with_its_reason_and_let_go_of_when_somebody_says_so(
+    agent: AgentProcess, dashboard: StandInDashboard
+) -> None:
+    dashboard.status_of = lambda event: 422 if event["id"] == "id-1/started" else 200
+    agent.request("POST", "/api/v1/initiations", [wire(1), wire(2)])
+    dashboard.wait_finished("id-1", "id-2")
+    with dashboard.condition:
+        assert dashboard.condition.wait_for(
+            lambda: any(body["problems"] for _, body in dashboard.announced), 10
+        )
+    status, answer = agent.request("GET", "/api/v1/dead-letters")
+    assert status == 200
+    (letter,) = answer["items"]
+    assert (letter["position"], letter["status"], letter["event"]["id"]) == (1, 422, "id-1/started")
+    assert "as the test wants it" in letter["reason"]
+    assert agent.request("DELETE", "/api/v1/dead-letters/2")[0] == 404
+    assert agent.request("DELETE", "/api/v1/dead-letters/0")[0] == 404
+    assert agent.request("DELETE", "/api/v1/dead-letters/1") == (200, {"position": 1})
+    assert agent.request("GET", "/api/v1/dead-letters")[1] == {"items": [], "next": None}
+    count = len(dashboard.announced)
+    with dashboard.condition:
+        assert dashboard.condition.wait_for(lambda: len(dashboard.announced) > count + 1, 10)
+    assert dashboard.announced[-1][1]["problems"] == []
+
+
 def test_health_is_told_and_unknown_addresses_are_not_found(agent: AgentProcess) -> None:
     assert agent.request("GET", "/health/live") == (200, {"status": "live"})
     assert agent.request("GET", "/health/ready") == (200, {"status": "ready"})

@@ -9,7 +9,9 @@ from jobledger.domain.messages import ProcessEvent
 from jobledger.http.agent.dashboard_client import HttpDashboardClient
 
 EVENT = ProcessEvent(agent=AGENT, job="job", instance_id="i1", id="e1")
-HERE = Announcement(name="a/b c", url="http://here", version="1", host="h", running=2, queued=3)
+HERE = Announcement(
+    name="a/b c", url="http://here", version="1", host="h", running=2, queued=3, problems=("no room",)
+)
 
 
 @pytest.fixture
@@ -69,7 +71,17 @@ def test_a_dashboard_that_became_ours_is_given_lists_again(
 def test_names_are_escaped_on_their_way(client: HttpDashboardClient, dashboard: StandInDashboard) -> None:
     client.announce(HERE)
     assert dashboard.announced == [
-        ("a%2Fb%20c", {"url": "http://here", "version": "1", "host": "h", "running": 2, "queued": 3})
+        (
+            "a%2Fb%20c",
+            {
+                "url": "http://here",
+                "version": "1",
+                "host": "h",
+                "running": 2,
+                "queued": 3,
+                "problems": ["no room"],
+            },
+        )
     ]
     assert client.active_instances("a&b=c") == []
     assert dashboard.requests[-1][1] == "/rest/jobContext/getByAgentName?agentName=a%26b%3Dc"

@@ -261,6 +261,18 @@ def test_agents_announce_themselves_and_are_listed(dashboard: Served) -> None:
     assert (agent["version"], agent["host"], agent["reachable"]) == ("1.0", "night", True)
     assert (agent["running"], agent["queued"]) == (2, 3)
     assert agent["last_seen"].endswith("Z")
+    assert agent["problems"] == []
+
+
+def test_what_an_agent_says_is_wrong_with_it_is_shown_until_it_says_otherwise(dashboard: Served) -> None:
+    body = {"url": "http://127.0.0.1:8080", "problems": ["no room on its disk", "2 events refused"]}
+    assert dashboard.put("/api/v1/agents/host", body).status_code == 200
+    (agent,) = dashboard.get("/api/v1/agents").json["items"]
+    assert agent["problems"] == ["no room on its disk", "2 events refused"]
+    assert dashboard.put("/api/v1/agents/host", {**body, "problems": ["x" * 1001]}).status_code == 422
+    assert dashboard.put("/api/v1/agents/host", {"url": body["url"]}).status_code == 200
+    (agent,) = dashboard.get("/api/v1/agents").json["items"]
+    assert agent["problems"] == []
 
 
 @pytest.mark.parametrize(

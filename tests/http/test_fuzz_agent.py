@@ -115,6 +115,8 @@ SERVICES = [
     Service("GET", "/api/v1/runs"),
     Service("POST", "/api/v1/runs/{}/kill", anything),
     Service("GET", "/api/v1/runs/{}/log/{}"),
+    Service("GET", "/api/v1/dead-letters"),
+    Service("DELETE", "/api/v1/dead-letters/{}"),
     Service("GET", "/api/v1/actors"),
     Service("GET", "/health/live"),
     Service("GET", "/health/ready"),

@@ -93,6 +93,7 @@ class DashboardOverNetwork:
                 version=announcement.version,
                 running=announcement.running,
                 queued=announcement.queued,
+                problems=announcement.problems,
             )
 
         self._ask(announced)

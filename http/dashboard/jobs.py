@@ -60,7 +60,8 @@ class Jobs:
         unit = unit_in(state, context, call.path["identifier"])
         wait = self._dashboard.lock_wait(state, unit)
         lock_wait = None if wait is None else self._wait_view(wait, call.caller)
-        return Answer(job_details(state, unit, context, lock_wait))
+        holders = self._services.lock_holders(state, call.caller)
+        return Answer(job_details(state, unit, context, lock_wait=lock_wait, holders=holders))
 
     def why(self, call: Call[None, WhyQuery]) -> Answer:
         """What really blocks it, and what caused what it did."""

@@ -4,14 +4,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from time import monotonic
 from uuid import UUID
 
 from ...actors.dashboard.dashboard import Dashboard
 from ...actors.dashboard.errors import UnknownName
 from ...domain.instance import InstanceState
+from ...domain.lock_group import LockGroup
 from ...domain.topology import Unit
+from ..wire.views import HolderView, LockHolders
 from .callers import Caller
+
+MOST_HOLDERS_OF_A_JOB = 3
+"""Beside each job that takes part in a lock; ``GET /api/v1/locks`` tells of more."""
 
 _LOOK_SECONDS = 1.0
 """How long a request that waits may stay unaware that the process is to stop."""
@@ -64,6 +70,22 @@ class Services:
         state = self.dashboard.instance(instance_id)
         caller.must_see_plan(state.plan)
         return state
+
+    def lock_holders(self, state: InstanceState, caller: Caller) -> LockHolders:
+        """Who holds the locks of the instance's plan now, as far as the caller may see them."""
+        if not state.topology.uses_locks:
+            return {}
+        group = self.dashboard.locks_of(state.environment_group)
+        if group is None:
+            return {}
+        names = {lock.name for lock in state.topology.plan.locks()}
+        return {name: tuple(self._holders(group, name, caller)) for name in names if name in group.locks}
+
+    def _holders(self, group: LockGroup, lock: str, caller: Caller) -> Iterator[HolderView]:
+        for ticket in islice(group.locks[lock].holders, MOST_HOLDERS_OF_A_JOB):
+            claim = group.claims[ticket]
+            if caller.sees_plan(self.dashboard.plan_of(claim.instance_id) or ""):
+                yield HolderView(instance_id=str(claim.instance_id), job=claim.job, context=claim.context)
 
     def changed_instance(self, instance_id: UUID, after: int, wait_seconds: float) -> InstanceState:
         """The state once its log is past a position, or when the time is over or nobody may wait."""

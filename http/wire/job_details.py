@@ -12,7 +12,7 @@ from ...domain.topology import Unit
 from ...domain.unmet import unmet
 from .lock_views import WaitView
 from .parameter_views import ParameterView, parameter_views
-from .views import JobView, job_view
+from .views import JobView, LockHolders, job_view
 
 
 class MemberView(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,11 +59,18 @@ class JobDetails(JobView, frozen=True, kw_only=True):
     """Why it waits for its lock."""
 
 
-def job_details(state: InstanceState, unit: Unit, context: str, lock_wait: WaitView | None) -> JobDetails:
+def job_details(
+    state: InstanceState,
+    unit: Unit,
+    context: str,
+    *,
+    lock_wait: WaitView | None,
+    holders: LockHolders,
+) -> JobDetails:
     """Everything about a job but why, with the parameters that it gets in one of its contexts."""
     number = state.job(unit.index).initiation
     return JobDetails(
-        **msgspec.structs.asdict(job_view(state, unit)),
+        **msgspec.structs.asdict(job_view(state, unit, holders)),
         contexts=unit.contexts,
         initiation_id=state.initiation_id(number) if number else None,
         template=covered(msgspec.to_builtins(unit.job)),

@@ -4,7 +4,7 @@ Times are RFC 3339 in UTC. A field that is not known yet is ``null``; one that d
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -33,6 +33,19 @@ def written_if_known(at: Instant | None) -> str | None:
     return None if at is None else written(at)
 
 
+class HolderView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that holds a lock."""
+
+    instance_id: str
+    job: str
+    context: str | None
+    """``null`` for a job that is one in all its contexts."""
+
+
+LockHolders: TypeAlias = Mapping[str, tuple[HolderView, ...]]
+"""The first of those that hold each lock, by its name."""
+
+
 class JobLockView(msgspec.Struct, frozen=True, kw_only=True):
     """The lock that a job takes part in."""
 
@@ -41,6 +54,8 @@ class JobLockView(msgspec.Struct, frozen=True, kw_only=True):
     """How much of it the job takes."""
     holds: bool
     waiting_since: str | None
+    held_by: tuple[HolderView, ...] | UnsetType = UNSET
+    """The first of those that hold the lock now; left out of trees, which tell of the instance alone."""
 
 
 class JobView(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,7 +218,7 @@ def context_view(state: InstanceState, context: int) -> ContextView:
     )
 
 
-def job_view(state: InstanceState, unit: Unit) -> JobView:
+def job_view(state: InstanceState, unit: Unit, holders: LockHolders | None = None) -> JobView:
     """A job as it stands now."""
     job = state.job(unit.index)
     return JobView(
@@ -224,11 +239,11 @@ def job_view(state: InstanceState, unit: Unit) -> JobView:
         pid=job.pid,
         details=job.details,
         permitted=permitted(state, unit),
-        lock=UNSET if unit.lock is None else _lock_view(unit.lock, job),
+        lock=UNSET if unit.lock is None else _lock_view(unit.lock, job, holders),
     )
 
 
-def _lock_view(use: LockUse, job: JobState) -> JobLockView:
+def _lock_view(use: LockUse, job: JobState, holders: LockHolders | None) -> JobLockView:
     queued = job.status is JobStatus.LOCK_QUEUED
     since = None if job.pending is None or not queued else job.pending.since
     return JobLockView(
@@ -236,6 +251,7 @@ def _lock_view(use: LockUse, job: JobState) -> JobLockView:
         count=use.count,
         holds=bool(job.lock_ticket) and not queued,
         waiting_since=written_if_known(since),
+        held_by=UNSET if holders is None else holders.get(use.lock.name, ()),
     )
 
 

@@ -7,6 +7,9 @@ from urllib.parse import quote
 
 import pytest
 from dashboard_over_http import Served, eventually, served
+from jobledger.http.dashboard.auth import ByAccount
+from jobledger.storage.accounts import Role
+from test_dashboard_auth import Book, account, bearer
 
 NIGHT = """
 plan: {plan}
@@ -60,7 +63,28 @@ def test_a_lock_tells_who_holds_it_and_who_waits_since_when(dashboard: Served) -
     shown = jobs(dashboard, instance_id)
     assert shown["check"]["status"] == "LOCK_QUEUED"
     assert shown["check"]["lock"]["waiting_since"] == lock["waiting"][0]["since"]
+    held_by = [{"instance_id": instance_id, "job": "host-load", "context": None}]
     assert shown["load"]["lock"] == {"name": "database", "count": 1, "holds": True, "waiting_since": None}
+    for name in ("check", "load"):
+        one = dashboard.get(f"/api/v1/instances/{instance_id}/contexts/locked/jobs/host-{name}").json
+        assert one["lock"] == {**shown[name]["lock"], "held_by": held_by}
+
+
+def test_holders_that_a_caller_may_not_see_are_not_named(tmp_path: Path) -> None:
+    book = Book(
+        account(name="admin", role=Role.ADMIN),
+        account(name="other", role=Role.WRITE, plans=frozenset({"other"})),
+    )
+    with served(tmp_path, authentication=ByAccount(book)) as running:
+        running.headers = bearer("admin")
+        holder, waiter = begin(running, "locked"), begin(running, "other")
+        submit(running, holder, "locked", "load")
+        submit(running, waiter, "other", "load")
+        one = f"/api/v1/instances/{waiter}/contexts/other/jobs/host-load"
+        assert running.get(one).json["lock"]["held_by"][0]["instance_id"] == holder
+        running.headers = bearer("other")
+        shown = running.get(one).json
+        assert (shown["status"], shown["lock"]["held_by"]) == ("LOCK_QUEUED", [])
 
 
 def test_a_lock_that_is_reset_goes_to_the_one_that_waits(dashboard: Served) -> None:

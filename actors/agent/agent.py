@@ -33,7 +33,7 @@ from .preparation import Preparation
 from .provision_store import ProvisionStore
 from .recovery import find_what_was
 from .registration import ReadRegistration, RegistrationActor
-from .reports import Reports
+from .reports import Reports, Waiting
 from .retirement import ReadRetirement, RetirementActor
 from .run_reports import RunReporter
 from .schedules import Disarm, ReadSchedules, Refresh, Release, Retime, SchedulesActor
@@ -374,6 +374,19 @@ class Agent:
         """Where a run writes to; ``None`` when the initiation is not known, or no longer."""
         accepted = self._intake.find(initiation_id)
         return None if accepted is None else self._preparation.paths(accepted)
+
+    def undelivered(self, limit: int) -> list[Waiting]:
+        """The oldest events that no dashboard has yet."""
+        return self._reports.waiting(0, limit)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many initiations are not finished, events not delivered, and dead letters kept."""
+        return {
+            "inbound": sum(self._board.counts()),
+            "outbound": self._reports.size,
+            "dead-letters": self._dead_letters.size,
+        }
 
     def dead_letters(self, limit: int) -> list[tuple[int, DeadLetter]]:
         """The oldest events that the dashboard refused for good, with their positions."""

@@ -63,9 +63,9 @@ class BodyReader:
         return Refusal(413, f"bodies may have {self._limit_bytes} bytes")
 
 
-def flag(req: falcon.Request, name: str) -> bool:
+def flag(req: falcon.Request, name: str, *, otherwise: bool = False) -> bool:
     """A query parameter that is ``true`` or ``false``, or left out; raises a ``Refusal``."""
-    text = (req.get_param(name) or "false").lower()
+    text = (req.get_param(name) or str(otherwise)).lower()
     if text not in {"true", "false"}:
         raise Refusal(400, f"{name} is true or false, not {text!r}")
     return text == "true"

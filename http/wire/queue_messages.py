@@ -3,12 +3,12 @@
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, structs
 
 from ...domain.facts import JobInitiated
 from ...domain.instants import Instant
 from ...domain.messages import Initiation, ProcessEvent
-from ...domain.secret_values import masked
+from ...domain.secret_values import MASK, masked
 from ...storage.records import InboxEntry, Outgoing
 from .initiations import initiation_fields
 from .process_events import process_event_fields
@@ -39,6 +39,19 @@ def message_of_entry(entry: InboxEntry, event: ProcessEvent | None, plan: str | 
     return _message(entry.position, entry.received_at, content, plan, str(entry.stream))
 
 
+def message_of_order(initiation: Initiation, accepted_at: Instant) -> QueueMessage:
+    """An initiation that its agent has accepted, without its job's template; secrets are covered."""
+    told = masked(initiation.parameters) | dict.fromkeys(initiation.secrets, MASK)
+    shown = structs.replace(initiation, template=None, parameters=told)
+    fields = initiation_fields(shown)
+    return _message(initiation.id, accepted_at, fields, initiation.plan, initiation.instance_id)
+
+
+def message_of_report(number: int, event: ProcessEvent, at: Instant, **more: object) -> QueueMessage:
+    """What an agent has to tell, with whatever else is known of it."""
+    return _message(number, at, process_event_fields(event) | more, event.plan or None, event.instance_id)
+
+
 def message_of_initiation(outgoing: Outgoing, plan: str | None) -> QueueMessage:
     """An initiation that its agent has not accepted yet, without its job's template; secrets are covered."""
     recorded = outgoing.recorded
@@ -60,7 +73,7 @@ def message_of_initiation(outgoing: Outgoing, plan: str | None) -> QueueMessage:
 
 
 def _message(
-    number: int, at: Instant, content: dict[str, Any], plan: str | None, instance_id: str
+    number: int | str, at: Instant, content: dict[str, Any], plan: str | None, instance_id: str
 ) -> QueueMessage:
     return QueueMessage(
         message_id=str(number),

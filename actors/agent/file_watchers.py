@@ -42,6 +42,8 @@ _SETTLE_MS = 1_000
 _BLACKOUT_LOOK_MS = 10_000
 _WITHOUT_CRON_MS = 10_000
 _MOST_NAMED = 50
+_BATCH = 500
+"""Arrivals that are moved and told in one go."""
 
 
 class RefreshWatchers(msgspec.Struct, frozen=True):
@@ -230,8 +232,7 @@ class FileWatchersActor(pykka.ThreadingActor):
                 watcher.next_look = min(watcher.next_look, now + self._settles_in(watcher, file, now))
         watcher.before = {file.path: file for _, file in found}
         try:
-            for arrival in self._arrivals(watcher, ready, now):
-                self._report(watcher, arrival)
+            self._report(watcher.job, self._arrivals(watcher, ready, now))
         except (SegmentLogError, OSError):
             watcher.next_look = now  # what could not be told is not to wait for the next look of its own
             raise
@@ -275,77 +276,96 @@ class FileWatchersActor(pykka.ThreadingActor):
             unique = in_order(list({file.path: file for file in files}.values()), watcher.job)
             for part in [(file,) for file in unique] if moves else [tuple(unique)]:
                 by_files.setdefault(part, []).append(key)
+        taken: set[Path] = set()
         return [
             Arrival(
                 plan=watcher.plan,
                 job=watcher.job.name,
                 keys=tuple(keys),
                 files=files,
-                targets=self._targets(files, directory or "", now) if moves else (),
+                targets=self._targets(files, directory or "", now, taken) if moves else (),
             )
             for files, keys in by_files.items()
         ]
 
-    def _targets(self, files: tuple[FoundFile, ...], directory: str, now: Instant) -> tuple[str, ...]:
-        return tuple(str(self._places.free_target(Path(file.path), Path(directory), now)) for file in files)
+    def _targets(
+        self, files: tuple[FoundFile, ...], directory: str, now: Instant, taken: set[Path]
+    ) -> tuple[str, ...]:
+        """Where each is moved to; files of one name that come at once get names of their own."""
+        targets = []
+        for file in files:
+            free = target = self._places.free_target(Path(file.path), Path(directory), now)
+            number = 1
+            while free in taken:
+                number += 1
+                free = target.with_name(f"{target.stem}_{number}{target.suffix}")
+            taken.add(free)
+            targets.append(str(free))
+        return tuple(targets)
 
     # -- reporting -------------------------------------------------------------------------------------------
 
-    def _report(self, watcher: _Watcher, arrival: Arrival) -> None:
-        if arrival.targets:
-            arrival = self._moved(arrival)
-        if arrival.files:
-            self._tell(arrival, watcher.job)
+    def _report(self, job: FileJob, arrivals: list[Arrival]) -> None:
+        """Many at once, for each needs the disk; not all at once, for so much is done again after a crash."""
+        for begin in range(0, len(arrivals), _BATCH):
+            batch = arrivals[begin : begin + _BATCH]
+            if batch[0].targets:
+                batch = self._moved(batch)
+            self._tell([(arrival, job) for arrival in batch])
 
-    def _moved(self, arrival: Arrival) -> Arrival:
+    def _moved(self, arrivals: list[Arrival]) -> list[Arrival]:
         """What of it could be moved; the rest is tried again at the next look."""
-        self._marks.moving.append(arrival)
+        before = list(self._marks.moving)
+        self._marks.moving += arrivals
         self._marks.write(self._armed())
         done = []
-        for file, target in zip(arrival.files, arrival.targets, strict=True):
-            try:
-                self._places.move(Path(file.path), Path(target))
-            except OSError as error:
-                self._last_error = str(error)
-                _log.warning("file not moved", file=file.path, target=target, error=str(error))
-            else:
-                done.append((file, target))
-        self._marks.moving.remove(arrival)
-        moved = msgspec.structs.replace(
-            arrival, files=tuple(file for file, _ in done), targets=tuple(target for _, target in done)
-        )
-        if done:
-            self._marks.moving.append(moved)
-        else:
-            self._marks.write(self._armed())
-        return moved
+        for arrival in arrivals:
+            pairs = zip(arrival.files, arrival.targets, strict=True)
+            moved = _only(arrival, [pair for pair in pairs if self._move(*pair)])
+            if moved.files:
+                done.append(moved)
+        self._marks.moving = before + done
+        return done
 
-    def _tell(self, arrival: Arrival, job: FileJob) -> None:
+    def _move(self, file: FoundFile, target: str) -> bool:
+        try:
+            self._places.move(Path(file.path), Path(target))
+        except OSError as error:
+            self._last_error = str(error)
+            _log.warning("file not moved", file=file.path, target=target, error=str(error))
+            return False
+        return True
+
+    def _tell(self, arrivals: list[tuple[Arrival, FileJob]]) -> None:
         """Events first, marks second: told twice is harmless, for the events are the same."""
-        self._reports.write([self._event(key, arrival, job) for key in arrival.keys])
-        self._reported += len(arrival.keys)
-        self._marks.note(arrival)
-        if arrival in self._marks.moving:
-            self._marks.moving.remove(arrival)
+        events = [self._event(key, arrival, job) for arrival, job in arrivals for key in arrival.keys]
+        if events:
+            self._reports.write(events)
+        self._reported += len(events)
+        for arrival, _ in arrivals:
+            self._marks.note(arrival)
+        told = {arrival for arrival, _ in arrivals}
+        self._marks.moving = [each for each in self._marks.moving if each not in told]
         self._marks.write(self._armed())
-        for file in arrival.files:
-            _log.info("file came", file=file.path, job=job.name, instances=len(arrival.keys))
+        for arrival, job in arrivals:
+            for file in arrival.files:
+                _log.info("file came", file=file.path, job=job.name, instances=len(arrival.keys))
 
     def _finish_moves(self) -> None:
         """After a crash or a full disk: tell of files that have been moved, forget those that have not."""
-        for arrival in list(self._marks.moving):
+        if not self._marks.moving:
+            return
+        moved = []
+        for arrival in self._marks.moving:
             pairs = list(zip(arrival.files, arrival.targets, strict=True))
             done = [each for each in pairs if self._places.finish(Path(each[0].path), Path(each[1]))]
-            self._marks.moving.remove(arrival)
             job = self._provision.find(arrival.plan, arrival.job)
-            if not done or not isinstance(job, FileJob):
-                self._marks.write(self._armed())
-                continue
-            moved = msgspec.structs.replace(
-                arrival, files=tuple(file for file, _ in done), targets=tuple(target for _, target in done)
-            )
-            self._marks.moving.append(moved)
-            self._tell(moved, job)
+            if done and isinstance(job, FileJob):
+                moved.append((_only(arrival, done), job))
+            elif done:
+                _log.warning("moved files are waited for no more", job=arrival.job, files=len(done))
+        self._marks.moving = [arrival for arrival, _ in moved]
+        self._tell(moved)
 
     def _armed(self) -> set[str]:
         return {instance.instance_id for instance in self._instances.all()}
@@ -382,6 +402,12 @@ class FileWatchersActor(pykka.ThreadingActor):
             "moving": len(self._marks.moving),
             "last_error": self._last_error,
         }
+
+
+def _only(arrival: Arrival, pairs: list[tuple[FoundFile, str]]) -> Arrival:
+    """An arrival of these files alone, with where they went."""
+    files, targets = (tuple(each) for each in zip(*pairs, strict=True)) if pairs else ((), ())
+    return msgspec.structs.replace(arrival, files=files, targets=targets)
 
 
 def _details(arrival: Arrival, job: FileJob) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pykka
 import pytest
 from agent_rig import AGENT, WAIT_SECONDS, ManualTime
@@ -421,6 +422,58 @@ def test_a_directory_that_cannot_be_read_hides_no_file_elsewhere(
     bench.arm(file_job(*patterns, directory_depth=2))
     bench.pass_time(2 * MINUTE)
     assert bench.told == ["i1 a.csv", "i1 z.csv"]
+
+
+def test_files_of_one_name_that_come_at_once_are_all_moved_and_told(bench: Bench) -> None:
+    done = bench.folder / "done"
+    for number in range(3):
+        bench.put(f"{number}/a.csv", str(number))
+    job = file_job("a.csv", trigger=DAILY, file_path=str(bench.inbox), directory_depth=2)
+    bench.arm(msgspec.structs.replace(job, move_directory=str(done)))
+    bench.pass_time(5 * SECOND)
+    assert bench.told == ["i1 a.csv"] * 3
+    assert sorted(path.read_text() for path in done.iterdir()) == ["0", "1", "2"]
+    assert [path for path in bench.inbox.rglob("*") if path.is_file()] == []
+
+
+def test_a_thousand_files_that_come_at_once_are_not_noted_one_by_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes = []
+    write = FileMarks.write
+    monkeypatch.setattr(
+        FileMarks, "write", lambda marks, armed: (writes.append(len(marks.moving)), write(marks, armed))
+    )
+    done = bench.folder / "done"
+    for number in range(1_000):
+        bench.put(f"{number}.csv")
+    bench.arm(file_job(".*", file_path=str(bench.inbox), move_directory=str(done)))
+    bench.pass_time(2 * SECOND)
+    assert len(bench.told) == len(list(done.iterdir())) == 1_000
+    assert len(writes) < 20, "each is a sync of the disk and holds all that were seen"
+
+
+def test_of_files_that_come_at_once_each_that_cannot_be_moved_is_left_for_the_next_look(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = bench.folder / "done"
+
+    def obstinate(source: Path, target: Path) -> None:
+        if source.name == "b.csv":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(source))
+        move(source, target)
+
+    for name in ("a.csv", "b.csv", "c.csv"):
+        bench.put(name)
+    bench.arm(file_job(".*", file_path=str(bench.inbox), move_directory=str(done)))
+    with monkeypatch.context() as patched:
+        patched.setattr(HOST_PLACES, "move", obstinate)
+        bench.pass_time(2 * SECOND)
+        assert bench.told == ["i1 a.csv", "i1 c.csv"]
+    bench.restart()
+    bench.pass_time(2 * MINUTE)
+    assert bench.told == ["i1 a.csv", "i1 c.csv", "i1 b.csv"]
+    assert list(bench.inbox.iterdir()) == []
 
 
 def test_a_directory_that_is_not_there_yet_has_no_files(bench: Bench) -> None:

@@ -68,6 +68,10 @@ class Agent:
         """It has none."""
         return b""
 
+    def queues(self, *_given: object) -> bytes:
+        """It has none."""
+        return b"[]"
+
     def close(self) -> None:
         """Nothing is held."""
 

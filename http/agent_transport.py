@@ -128,6 +128,10 @@ class HttpAgentTransport:
         )
         return self._must("GET", path)
 
+    def queues(self, look: str) -> bytes:
+        """What the agent says of its queues."""
+        return self._must("GET", f"/rest/big/queue/{look}")
+
     def close(self) -> None:
         """Let go of connections."""
         self._http.clear()

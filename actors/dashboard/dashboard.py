@@ -807,10 +807,22 @@ class Dashboard:
         number = state.job(unit.index).initiation
         if not number:
             raise UnknownName(f"job {identifier} has not run in instance {instance_id}")
-        transport = self._agents.transport(unit.job.agent)
+        return self._transport(unit.job.agent).output(state.initiation_id(number), stream, offset, limit)
+
+    def queues_of_agent(self, agent: str, look: str) -> bytes:
+        """What an agent says of its queues; ``look`` is the end of an address, as ``AgentTransport`` has it.
+
+        Raises ``UnknownName``, ``AgentUnreachable``, ``AgentRefused``.
+        """
+        if all(each.name != agent for each in self._agents.views()):
+            raise UnknownName(f"there is no agent {agent}")
+        return self._transport(agent).queues(look)
+
+    def _transport(self, agent: str) -> AgentTransport:
+        transport = self._agents.transport(agent)
         if transport is None:
-            raise AgentUnreachable(f"agent {unit.job.agent} has not announced itself yet")
-        return transport.output(state.initiation_id(number), stream, offset, limit)
+            raise AgentUnreachable(f"agent {agent} has not announced itself yet")
+        return transport
 
     # --- locks ----------------------------------------------------------------------------------------------
 

@@ -59,6 +59,13 @@ class AgentTransport(Protocol):
         """What a run wrote, from an offset; raises ``AgentRefused`` when the agent has none of it."""
         ...
 
+    def queues(self, look: str) -> bytes:
+        """What the agent says of its queues, in JSON; raises ``AgentRefused`` for what it does not know.
+
+        ``look`` is the end of an address below ``/rest/big/queue``; empty asks for their names.
+        """
+        ...
+
     def close(self) -> None:
         """Let go of connections."""
         ...

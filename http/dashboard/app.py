@@ -17,6 +17,7 @@ import structlog
 from ... import __version__
 from . import (
     actors,
+    agent_queues,
     agents,
     commands,
     compatible,
@@ -78,6 +79,7 @@ def routes_of(services: Services) -> tuple[Route[Any, Any], ...]:
         actors,
         compatible,
         queues,
+        agent_queues,
         notification_settings,
     )
     rows = tuple(row for module in modules for row in module.routes(services))

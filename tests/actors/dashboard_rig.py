@@ -92,6 +92,9 @@ class MemoryAgent:
             raise AgentRefused("it wrote none")
         return b"hello"[offset : offset + limit]
 
+    def queues(self, look: str) -> bytes:
+        raise AgentRefused(f"it has no queues to look into: {look}")
+
     def close(self) -> None:
         return
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import falcon.testing
 from jobledger.actors.dashboard.dashboard import Dashboard, DashboardConfig
 from jobledger.actors.dashboard.origin import Origin
-from jobledger.actors.dashboard.ports import AgentUnreachable
+from jobledger.actors.dashboard.ports import AgentRefused, AgentUnreachable
 from jobledger.actors.notifications.notifier import Notifying
 from jobledger.domain.messages import Initiation, PublishedInstance
 from jobledger.domain.plan import (
@@ -60,6 +60,7 @@ class QuietAgent:
 
     def __init__(self) -> None:
         self.written: dict[tuple[str, str], bytes] = {}
+        self.queued: dict[str, bytes] = {}
         self.published: list[str] = []
         self.initiated: list[str] = []
         self.reachable = True
@@ -90,6 +91,14 @@ class QuietAgent:
         if not self.reachable:
             raise AgentUnreachable("agent host cannot be reached")
         return self.written.get((initiation_id, stream), b"")[offset : offset + limit]
+
+    def queues(self, look: str) -> bytes:
+        """What was put into ``queued``."""
+        if not self.reachable:
+            raise AgentUnreachable("agent host cannot be reached")
+        if look not in self.queued:
+            raise AgentRefused("404: there is no queue of that name")
+        return self.queued[look]
 
     def close(self) -> None:
         """Nothing is held."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from agent_rig import AgentProcess, StandInDashboard, wire
+from jobledger.actors.dashboard.ports import AgentRefused
+from jobledger.http.agent_transport import HttpAgentTransport
 
 BASE = "/rest/big/queue"
 
@@ -111,6 +113,18 @@ def test_what_the_dashboard_refused_is_among_the_dead_letters_until_it_is_delete
     assert got(agent, "/size/dead-letters") == 2
     assert agent.request("DELETE", f"{BASE}/delete/dead-letters") == (200, b"")
     assert got(agent, "/size/dead-letters") == 0
+
+
+def test_a_dashboard_asks_an_agent_for_its_queues(agent: AgentProcess) -> None:
+    transport = HttpAgentTransport(f"http://127.0.0.1:{agent.port}")
+    try:
+        assert transport.queues("") == b'["inbound","outbound","dead-letters"]'
+        assert transport.queues("size?includeZeros=false") == b"{}"
+        assert transport.queues("peek/outbound") == b""
+        with pytest.raises(AgentRefused, match="there is no queue nothing"):
+            transport.queues("size/nothing")
+    finally:
+        transport.close()
 
 
 @pytest.mark.parametrize("what", ["size", "peek", "messages"])

@@ -49,6 +49,7 @@ CALLS_WITHOUT_ANSWER: dict[str, tuple[str, Any]] = {
     "discard_dead_letter": ("{letter}", None),
     "context_status": ("idle/idle", None),
     "job_status": ("idle/idle/load", None),
+    "peek_agent_queue": ("outbound/host", None),
     "peek_queue": ("outbound-{instance}-queue", None),
     "delete_queue_message": ("dlq-{unknown}-queue/{second}", None),
     "delete_queue_messages": ("dlq-{unknown}-queue", None),
@@ -256,6 +257,8 @@ def test_a_query_parameter_that_no_service_of_ours_knows_is_refused_by_each(
 def test_an_answer_without_a_body_is_of_no_media_type(tmp_path: Path) -> None:
     """Else a client that reads what it is told to be JSON stumbles over nothing at all."""
     with served(tmp_path) as running:
+        running.agent.queued["peek/outbound"] = b""
+        running.dashboard.announce("host", url="http://127.0.0.1:9", host="h", version="1")
         running.push(nightly("idle"))
         running.push(nightly("again"))
         running.start("again")

@@ -164,3 +164,86 @@ def test_everybody_may_look_and_administrators_may_delete_but_nobody_who_is_limi
             for path in ("", "/size", f"/size/{queue}", f"/messages/{queue}", f"/peek/{queue}"):
                 assert running.get(f"{BASE}{path}").status_code == sees, f"{name} {path}"
             assert running.call("DELETE", f"{BASE}/delete/{queue}").status_code == deletes, name
+
+
+# --- of agents ----------------------------------------------------------------------------------------------
+
+OF_AGENTS = "/rest/module/bigQueue"
+
+
+@pytest.fixture
+def known(dashboard: Served) -> Served:
+    """A dashboard whose agent has announced itself and has one event to tell."""
+    dashboard.dashboard.announce("host", url="http://127.0.0.1:9", host="h", version="1")
+    dashboard.agent.queued |= {
+        "": b'["inbound","outbound"]',
+        "size?includeZeros=true": b'{"inbound":0,"outbound":1}',
+        "size?includeZeros=false": b'{"outbound":1}',
+        "size/outbound": b"1",
+        "peek/outbound": b'{"messageId":"7"}',
+        "peek/inbound": b"",
+        "messages/outbound": b'[{"messageId":"7"}]',
+        "messages/inbound": b"<html>",
+        "size/a%2Fb": b"3",
+    }
+    return dashboard
+
+
+def test_the_queues_of_an_agent_are_looked_into_through_the_dashboard(known: Served) -> None:
+    for path, told in (
+        ("/host", ["inbound", "outbound"]),
+        ("/size/module/true/host", {"inbound": 0, "outbound": 1}),
+        ("/size/module/false/host", {"outbound": 1}),
+        ("/size/outbound/host", 1),
+        ("/peek/outbound/host", {"messageId": "7"}),
+        ("/messages/outbound/host", [{"messageId": "7"}]),
+    ):
+        answer = known.get(f"{OF_AGENTS}{path}")
+        assert (answer.status_code, answer.json) == (200, told), path
+    assert known.get(f"{OF_AGENTS}/peek/inbound/host").status_code == 204
+    slashed = known.get("/", extras={"REQUEST_URI": f"{OF_AGENTS}/size/a%2Fb/host"})
+    assert (slashed.status_code, slashed.json) == (200, 3)
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("/size/nothing/host", 404, "no queue of that name"),
+        ("/stranger", 404, "no agent stranger"),
+        ("/size/module/perhaps/host", 400, "true or false"),
+        ("/messages/inbound/host", 502, "does not read"),
+    ],
+)
+def test_what_cannot_be_told_of_an_agents_queues_is_told_why(
+    known: Served, path: str, status: int, told: str
+) -> None:
+    answer = known.get(f"{OF_AGENTS}{path}")
+    assert (answer.status_code, list(answer.json)) == (status, ["errorMessage"])
+    assert told in answer.json["errorMessage"]
+
+
+def test_an_agent_that_is_away_tells_nothing_of_its_queues(known: Served) -> None:
+    known.agent.reachable = False
+    assert known.get(f"{OF_AGENTS}/host").status_code == 502
+
+
+def test_the_queues_of_an_agent_are_for_those_who_may_see_the_agent_and_every_plan(tmp_path: Path) -> None:
+    book = Book(
+        account(name="admin", role=Role.ADMIN),
+        account(name="read", role=Role.READ),
+        account(name="host-reader", role=Role.READ, agents=frozenset({"host"})),
+        account(name="else-reader", role=Role.READ, agents=frozenset({"else"})),
+        account(name="nightly-reader", role=Role.READ, plans=frozenset({"nightly"})),
+        account(name="host", role=Role.AGENT),
+    )
+    with served(tmp_path, authentication=ByAccount(book)) as running:
+        running.dashboard.announce("host", url="http://127.0.0.1:9", host="h", version="1")
+        running.agent.queued[""] = b"[]"
+        for name, status in (
+            ("read", 200),
+            ("host-reader", 200),
+            ("else-reader", 403),
+            ("nightly-reader", 403),
+            ("host", 403),
+        ):
+            assert running.get(f"{OF_AGENTS}/host", headers=bearer(name)).status_code == status, name

@@ -96,6 +96,11 @@ class StandInAgent:
         self._must_be_reached()
         raise AgentRefused(f"{initiation_id} wrote no {stream} here")
 
+    def queues(self, look: str) -> bytes:
+        """It has none."""
+        self._must_be_reached()
+        raise AgentRefused(f"there is nothing to look into at {look}")
+
     def close(self) -> None:
         """Nothing is held."""
 

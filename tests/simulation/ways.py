@@ -108,6 +108,9 @@ class DashboardOverNetwork:
 
         return list(decode_instances(self._ask(answer)))
 
+    def queues(self, look: str) -> bytes:
+        raise AgentRefused(f"nobody looks into the queues of a simulated agent: {look}")
+
     def close(self) -> None:
         """There is nothing to let go of."""
 

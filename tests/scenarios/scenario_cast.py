@@ -263,7 +263,8 @@ class Cast:
 
 
 def _by_their_beginning(view: InstanceView) -> tuple[str, str, bool]:
-    return view.started_at, view.due_at or "", view.status == "PREPARED"
+    began_or_was_to = view.started_at or view.due_at or ""
+    return began_or_was_to, view.due_at or "", view.status == "PREPARED"
 
 
 def _walk(context: ContextView) -> Iterator[ContextView]:

@@ -22,7 +22,7 @@ from .facts import (
     KillRequested,
     Recorded,
 )
-from .instance import InstanceState, evolve
+from .instance import InstanceState, evolve, with_job
 from .instants import Instant
 from .job_state import JobState, Pending
 from .lock_group import Claim, LockGroup
@@ -50,6 +50,7 @@ class Decision:
         self._at = at
         self._cause = cause if cause.command is None else replace(cause, begins=state.position + 1)
         self._completed: deque[tuple[Unit, Catalyst, bool]] = deque()
+        self._as_if_satisfied: Unit | None = None
 
     def record(self, fact: InstanceFact) -> None:
         """Take one more fact."""
@@ -109,10 +110,25 @@ class Decision:
             unit, catalyst, repeatable = self._completed.popleft()
             for number in unit.mentioned_by:
                 dependency = topology.dependencies[number]
-                if self.state.gate_holds(dependency.gate):
+                if self._holds_now(dependency.gate):
                     dependant = topology.units[dependency.dependant]
                     how = Pending(catalyst=catalyst, within=dependency.context)
                     self.make_ready(dependant, unit, how, by_repeatable=repeatable)
+
+    def fire_as_if_satisfied(self, unit: Unit, catalyst: Catalyst) -> None:
+        """Have ``fire_dependants`` start what the success of a job would have started; it stays as it is.
+
+        It counts as satisfied for all that follows at once.
+        """
+        self._as_if_satisfied = unit
+        self._fires(unit, catalyst)
+
+    def _holds_now(self, gate: int) -> bool:
+        unit = self._as_if_satisfied
+        if unit is None:
+            return self.state.gate_holds(gate)
+        job = replace(self.job(unit), status=JobStatus.COMPLETE)
+        return with_job(self.state, unit, job).gate_holds(gate)
 
     def make_ready(self, unit: Unit, after: Unit, how: Pending, *, by_repeatable: bool) -> None:
         """Its dependencies hold, because of another job: start it, keep that for later, or do nothing."""

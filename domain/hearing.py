@@ -16,6 +16,7 @@ from .facts import (
 from .job_state import JobState
 from .messages import Catalyst, Outcome, ProcessEvent
 from .plan import ScheduleJob
+from .status import JobStatus
 from .topology import Unit
 
 
@@ -71,6 +72,9 @@ def _apply(decision: Decision, unit: Unit, event: ProcessEvent, event_id: str) -
                 event_id=event_id,
             )
         )
+    elif number is not None and number > job.initiation:
+        # It was raised for another job, or for this one in another context.
+        decision.record(EventIgnored(reason="not applicable", job=identifier, event_id=event_id))
     elif _is_late(job, number, event):
         decision.record(EventIgnored(reason="late", job=identifier, event_id=event_id))
     elif decision.state.schedules_disabled and isinstance(unit.job, ScheduleJob) and not event.manual:
@@ -136,15 +140,18 @@ def _is_for(event: ProcessEvent, unit: Unit) -> bool:
     return not event.contexts or any(name in unit.contexts for name in event.contexts)
 
 
+_RUNS = frozenset({JobStatus.RUNNING, JobStatus.SKIPPED_RUNNING})
+
+
 def _is_late(job: JobState, number: int | None, event: ProcessEvent) -> bool:
     """Whether the event tells of an execution that is finished, or older than the latest."""
     if number is not None:
         return number < job.initiation or (number == job.initiation and job.closed)
-    if not job.closed:
-        return False
     if event.fired_at is None or job.fired_at is None:
-        return event.starting
-    return event.fired_at <= job.fired_at
+        return event.starting and job.closed
+    if job.closed:
+        return event.fired_at <= job.fired_at
+    return job.status in _RUNS and event.fired_at < job.fired_at
 
 
 def _started(unit: Unit, event: ProcessEvent, event_id: str, number: int | None) -> JobStarted:

@@ -23,6 +23,7 @@ from .facts import (
     InstancePrepared,
     InstanceStarted,
     JobInitiated,
+    JobReset,
     ParametersSet,
     Recorded,
     ResetOrdered,
@@ -36,6 +37,7 @@ from .instants import Instant
 from .job_state import UNTOUCHED, JobFact, JobState, job_after
 from .messages import DryRun
 from .parameters import KnownValues
+from .plan import ScheduleJob
 from .rollup import roll_up
 from .status import ENDED, PREPARED, ContextStatus, JobStatus
 from .topology import Counters, Topology, Unit
@@ -158,8 +160,11 @@ class InstanceState(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         prefix = f"{self.instance_id}-"
         if not initiation_id.startswith(prefix):
             return None
-        number = initiation_id[len(prefix) :]
-        return int(number) if number.isascii() and number.isdecimal() and len(number) < 16 else None
+        written = initiation_id[len(prefix) :]
+        if not (written.isascii() and written.isdecimal() and len(written) < 16) or written[0] == "0":
+            return None
+        number = int(written)
+        return number if number <= self.initiations else None
 
 
 def begin(topology: Topology, recorded: Recorded) -> InstanceState:
@@ -192,7 +197,7 @@ def begin(topology: Topology, recorded: Recorded) -> InstanceState:
     )
     for unit in topology.skipped_from_the_start:
         state = with_job(state, unit, JobState(status=JobStatus.SKIPPED, skipped=True))
-    held = topology.commands if fact.commands_held else topology.held_from_the_start
+    held = [*topology.held_from_the_start, *(topology.commands if fact.commands_held else ())]
     for unit in held:
         state = with_job(state, unit, JobState(status=JobStatus.ON_HOLD))
     return _disabled(state, recorded.position) if fact.schedules_disabled else state
@@ -240,6 +245,8 @@ def _with_fact(state: InstanceState, fact: JobFact, recorded: Recorded, seen: Ma
     position = recorded.originator_version
     before = state.jobs.get(unit.index, UNTOUCHED)
     job = job_after(before, fact, recorded.at, position)
+    if isinstance(fact, JobReset) and state.schedules_disabled and isinstance(unit.job, ScheduleJob):
+        job = replace(job, status=JobStatus.DISABLED)
     gates, counters = roll_up(topology, state.gates, state.counters, unit, before=before, after=job)
     return replace(
         state,

@@ -162,7 +162,7 @@ def job_after(job: JobState, fact: JobFact, at: Instant, position: int) -> JobSt
         case JobCompleted():
             passed_over = job.skipped or fact.outcome is Outcome.IGNORED_DAY_OF_WEEK
             status = _SKIPPED_COMPLETE if passed_over else _COMPLETE
-            return _finished(job, fact, at, position, status=status, killed=job.killed)
+            return _finished(job, fact, at, position, status=status, killed=False)
         case JobFailed():
             killed = fact.killed or job.kill_requested
             return _finished(job, fact, at, position, status=_ERROR, killed=killed)
@@ -180,8 +180,7 @@ def _initiated(job: JobState, fact: JobInitiated, position: int) -> JobState:
         status=_left(job),
         since=position,
         initiated=True,
-        # What was accepted is the failure that is being retried, not the next one.
-        acknowledged=job.acknowledged and job.status is not _ERROR,
+        acknowledged=_still_acknowledged(job),
         skipped=False,
         killed=False,
         kill_requested=False,
@@ -197,6 +196,10 @@ def _started(job: JobState, fact: JobStarted, at: Instant, position: int) -> Job
         job,
         status=_SKIPPED_RUNNING if job.skipped else _RUNNING,
         since=position,
+        # Of a run that nobody here initiated, what is known of the one before says nothing.
+        acknowledged=_still_acknowledged(job) if job.closed else job.acknowledged,
+        killed=job.killed and not job.closed,
+        kill_requested=job.kill_requested and not job.closed,
         closed=False,
         pending=None,
         initiation=fact.initiation or job.initiation,
@@ -278,11 +281,21 @@ def _after_waiting(job: JobState, fact: _WaitingFact, at: Instant) -> JobState:
                 within=fact.within,
             )
             after = replace(
-                job, status=JobStatus.LOCK_QUEUED, skipped=False, pending=pending, lock_ticket=fact.ticket
+                job,
+                status=JobStatus.LOCK_QUEUED,
+                acknowledged=_still_acknowledged(job),
+                skipped=False,
+                pending=pending,
+                lock_ticket=fact.ticket,
             )
         case GlobalEventRaised():
             after = replace(job, status=_left(job), initiated=True, skipped=False, pending=None)
     return after
+
+
+def _still_acknowledged(job: JobState) -> bool:
+    """Of one that is to run again: what was accepted is the failure that is retried, not the next one."""
+    return job.acknowledged and job.status is not _ERROR
 
 
 def _left(job: JobState) -> JobStatus:

@@ -42,7 +42,6 @@ from .facts import (
     SchedulesDisabled,
     SchedulesEnabled,
 )
-from .instance import with_job
 from .job_state import Pending
 from .permissions import permitted, refusal, refusal_of_instance
 from .plan import CommandJob, EventJob
@@ -129,7 +128,8 @@ def _reset(decision: Decision, unit: Unit) -> None:
     decision.record(JobReset(job=unit.identifier, context=unit.context))
     for dependant in decision.state.topology.dependants(unit):
         held = decision.job(dependant)
-        if held.status is JobStatus.ON_HOLD and held.pending and decision.left_to_wait_for(dependant):
+        kept = held.pending if held.status is JobStatus.ON_HOLD else None
+        if kept is not None and not kept.by_hand and decision.left_to_wait_for(dependant):
             decision.record(InitiationDropped(job=dependant.identifier, context=dependant.context))
 
 
@@ -160,15 +160,7 @@ _RUNNING = frozenset({JobStatus.RUNNING, JobStatus.SKIPPED_RUNNING})
 def _fire_dependants_of(decision: Decision, unit: Unit) -> None:
     job = decision.job(unit)
     decision.record(DependantsFired(job=unit.identifier, context=unit.context))
-    state = decision.state
-    as_if = with_job(state, unit, replace(job, status=JobStatus.COMPLETE))
-    catalyst = replace(catalyst_of(unit, job=job), position=state.position)
-    for number in unit.mentioned_by:
-        dependency = state.topology.dependencies[number]
-        if as_if.gate_holds(dependency.gate):
-            dependant = state.topology.units[dependency.dependant]
-            how = Pending(catalyst=catalyst, within=dependency.context)
-            decision.make_ready(dependant, unit, how, by_repeatable=unit.repeatable)
+    decision.fire_as_if_satisfied(unit, catalyst_of(unit, job=job))
 
 
 # --- about a context ----------------------------------------------------------------------------------------

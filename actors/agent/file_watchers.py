@@ -116,6 +116,7 @@ class FileWatchersActor(pykka.ThreadingActor):
         self._on_failed = on_failed
         self._places = places
         self._released = False
+        self._refreshed_for: tuple[int, int] | None = None
         self._roots: set[Path] = set()
         self._watchers: dict[tuple[str, str], _Watcher] = {}
         self._failures = 0
@@ -128,7 +129,8 @@ class FileWatchersActor(pykka.ThreadingActor):
         """Look for files; or describe."""
         match message:
             case RefreshWatchers():
-                self._refresh()
+                if self._refreshed_for != (self._instances.version, self._provision.version):
+                    self._refresh()
             case ReleaseWatchers():
                 self._released = True
                 self._refresh()
@@ -157,6 +159,7 @@ class FileWatchersActor(pykka.ThreadingActor):
     def _refresh(self) -> None:
         if not self._released:
             return
+        self._refreshed_for = self._instances.version, self._provision.version
         before, self._watchers = self._watchers, {}
         for instance, job in self._armed_jobs():
             name = (instance.plan, job.name)

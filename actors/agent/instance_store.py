@@ -41,6 +41,7 @@ class InstanceStore:
         self._files = files
         self._on_change = on_change
         self._lock = threading.Lock()
+        self._version = 0
         self._changes = 0
         self._changed: dict[str, int] | None = None
         """Since a mark that is still out, by number."""
@@ -54,9 +55,16 @@ class InstanceStore:
         """The oldest first."""
         self._unlisted: dict[str, Instant] = {}
 
+    @property
+    def version(self) -> int:
+        """Another after each change: what is read afterwards holds at least the changes up to it."""
+        with self._lock:
+            return self._version
+
     def save(self, instances: Sequence[PublishedInstance], order: int | None = None) -> None:
         """Arm these, or update them, durably. Raises ``OSError``, and then some of them may be armed."""
         with self._lock:
+            self._version += 1
             for instance in instances:
                 if not self.overtaken(instance.instance_id, order):
                     self._save(instance, order or 0)
@@ -65,6 +73,7 @@ class InstanceStore:
     def remove(self, instance_id: str, now: Instant, order: int | None = None) -> None:
         """Disarm one, durably; one that is not known is disarmed already. Raises ``OSError``."""
         with self._lock:
+            self._version += 1
             if not self.overtaken(instance_id, order):
                 self._remove(instance_id, order or 0, now)
         self._on_change()
@@ -92,6 +101,7 @@ class InstanceStore:
         as unlisted until it is removed: only then is known when it ended. Raises ``OSError``.
         """
         with self._lock:
+            self._version += 1
             changed, self._changed = self._changed or {}, None
             late = {instance_id for instance_id, number in changed.items() if number > mark}
             wanted = {each.instance_id: each for each in instances}

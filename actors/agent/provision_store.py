@@ -42,9 +42,16 @@ class ProvisionStore:
         self._files = files
         self._on_change = on_change
         self._lock = threading.Lock()
+        self._version = 0
         stored = _read(file, files)
         self._plans = {each.plan: _by_name(each.jobs) for each in stored}
         self._orders = {each.plan: each.order for each in stored}
+
+    @property
+    def version(self) -> int:
+        """Another after each change: what is read afterwards holds at least the changes up to it."""
+        with self._lock:
+            return self._version
 
     def replace(self, provisioned: Sequence[ProvisionedJobs], order: int | None = None) -> None:
         """Replace the jobs of these plans, durably, all or none; raises ``OSError``."""
@@ -79,6 +86,7 @@ class ProvisionStore:
             if jobs or orders.get(name)
         ]
         write_durably(self._file, msgspec.json.encode(stored), self._files)
+        self._version += 1
         self._plans, self._orders = plans, orders
 
     def find(self, plan: str, job: str) -> AgentJob | None:

@@ -108,6 +108,7 @@ class SchedulesActor(PooledActor):
         self._clock = clock
         self._zone = zone
         self._released = False
+        self._refreshed_for: tuple[int, int] | None = None
         self._entries: dict[MarkKey, _Entry] = {}
         self._unwritten: list[ProcessEvent] = []
         self._failures = 0
@@ -120,7 +121,8 @@ class SchedulesActor(PooledActor):
         """Look what is due; or describe."""
         match message:
             case Refresh():
-                self._refresh()
+                if self._refreshed_for != (self._instances.version, self._provision.version):
+                    self._refresh()
             case Release():
                 self._released = True
                 self._refresh()
@@ -143,6 +145,7 @@ class SchedulesActor(PooledActor):
     def _refresh(self) -> None:
         if not self._released:
             return
+        self._refreshed_for = self._instances.version, self._provision.version
         before, self._entries = self._entries, {}
         now = self._clock()
         for instance, job in self._jobs_of(self._instances.all()):

@@ -476,6 +476,24 @@ def test_of_files_that_come_at_once_each_that_cannot_be_moved_is_left_for_the_ne
     assert list(bench.inbox.iterdir()) == []
 
 
+def test_many_changes_that_are_told_late_are_looked_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    refresh = FileWatchersActor._refresh
+    monkeypatch.setattr(FileWatchersActor, "_refresh", lambda self: (looked.append(1), refresh(self)))
+    bench.provision.replace([ProvisionedJobs(plan="plan", jobs=(file_job(".*", file_path="/nowhere"),))])
+    for number in range(100):
+        bench.instances.save([instance(f"i{number}")])
+    for _ in range(101):
+        bench.actor.tell(RefreshWatchers())
+    assert bench.settle()["armed"] == 100
+    assert len(looked) == 1
+    bench.instances.remove("i0", SIX)
+    bench.actor.tell(RefreshWatchers())
+    assert bench.settle()["armed"] == 99
+
+
 def test_a_directory_that_is_not_there_yet_has_no_files(bench: Bench) -> None:
     bench.arm(file_job(".*", file_path=str(bench.folder / "later")))
     bench.pass_time(2 * MINUTE)

@@ -164,6 +164,26 @@ def test_a_schedule_fires_at_its_instant_for_each_armed_instance(bench: Bench) -
     assert event.next_fire_at == SIX + HOUR
 
 
+def test_many_changes_that_are_told_late_are_looked_at_once_and_none_is_left_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = []
+    refresh = SchedulesActor._refresh
+    monkeypatch.setattr(SchedulesActor, "_refresh", lambda self: (looked.append(1), refresh(self)))
+    bench.provision.replace([ProvisionedJobs(plan="plan", jobs=(schedule(),))])
+    for number in range(100):
+        bench.instances.save([instance(f"i{number}")])
+    for _ in range(101):
+        bench.actor.tell(Refresh())
+    assert bench.settle()["armed"] == 100
+    assert len(looked) == 1
+    bench.instances.save([instance("late")])
+    bench.refresh()
+    bench.refresh()
+    assert bench.settle()["armed"] == 101
+    assert len(looked) == 2
+
+
 def test_an_instance_that_is_removed_is_not_fired_for_any_more(bench: Bench) -> None:
     bench.arm(instance("i1"), instance("i2"))
     bench.disarm("i1")

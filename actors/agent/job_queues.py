@@ -29,6 +29,8 @@ ATTEMPTS = 3
 """How often a queue may fail over the same order before that order is given up."""
 
 _ASK_SECONDS = 10.0
+_ANEW_MS = 1_000
+"""How soon it is tried again to begin a queue anew."""
 
 
 class _Queue:
@@ -136,9 +138,15 @@ class JobQueues:
         with self._lock:
             around = self._open_surroundings()
             queue = self._queues[key]
+            try:
+                orders = [self._again(around, order) for order in queue.orders.values()]
+            except OSError as problem:
+                _log.error("queue not begun anew yet", job=key.job, error=str(problem), exc_info=error)
+                at = around.clock() + _ANEW_MS
+                around.alarms.set(("queue", key), at, lambda: self._failed(key, error))
+                return
             queue.failures += 1
             _log.error("queue failed, begun anew", job=key.job, instance=key.instance_id, exc_info=error)
-            orders = [self._again(around, order) for order in queue.orders.values()]
             if queue.failures >= ATTEMPTS and orders:
                 reason = f"it could not be carried out: {type(error).__name__}: {error}"
                 orders[0] = msgspec.structs.replace(orders[0], found=OutcomeUnknown(reason))

@@ -342,7 +342,10 @@ class Launcher:
             self._tell_started(run, Started(run.initiation_id, record.pid, record.started_at), record.command)
         if message.adopter is not None:
             run.adopter = message.adopter
-            _nudge(message.adopter)  # a kill may have been asked for when we did not know whom to tell
+            try:
+                _nudge(message.adopter)  # a kill may have been asked for when we did not know whom to tell
+            except OSError as problem:
+                _log.warning("adopter_not_told", initiation=run.initiation_id, error=str(problem))
         if message.error:
             run.error, run.no_room = message.error, message.no_room
         run.unrecorded = bytes(message.unrecorded) or run.unrecorded

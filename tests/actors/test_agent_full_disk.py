@@ -172,6 +172,25 @@ def test_a_kill_that_is_not_on_disk_yet_is_not_answered_well_and_holds_all_the_s
     assert lines(effects) == ["2"]
 
 
+def test_an_initiation_whose_secrets_find_no_room_is_refused_and_taken_when_it_comes_again(
+    tmp_path: Path, dashboard: InMemoryDashboard
+) -> None:
+    order = initiation(
+        1, 'test "$PASSWORD" = s3cret', parameters={"PASSWORD": "s3cret"}, secrets=("PASSWORD",)
+    )
+    with (
+        small_disk(tmp_path / "agent", "size=512k") as data,
+        agent_in(data, dashboard) as agent,
+    ):
+        ballast = fill(data)
+        with pytest.raises(OSError, match="No space left"):
+            agent.initiate([order])
+        assert agent.runs() == []
+        ballast.unlink()
+        assert agent.initiate([order]) == [None]
+        assert dashboard.told.wait_finished("id-1")["id-1"].successful
+
+
 def test_an_agent_that_is_killed_while_jobs_wait_runs_each_once_when_it_is_back_and_there_is_room(
     folder: Path, tmp_path: Path, stand_in: StandInDashboard
 ) -> None:

@@ -1,6 +1,7 @@
 """What an agent makes of initiations: run once, reported in order, whatever fails in between."""
 
 import errno
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +13,8 @@ from agent_rig import AGENT, WAIT_SECONDS, InMemoryDashboard, ManualTime, agent_
 from jobledger.actors.agent.agent import Agent
 from jobledger.actors.agent.intake import Accepted, Intake
 from jobledger.actors.agent.job_queue import JobQueueActor
+from jobledger.actors.agent.launcher import Launcher
+from jobledger.actors.agent.markers import Recovered
 from jobledger.actors.agent.orders import QueueKey
 from jobledger.actors.agent.ports import Announcement, DashboardRefused
 from jobledger.actors.agent.registration import RegistrationActor
@@ -432,6 +435,34 @@ def test_an_order_that_fails_its_queue_again_and_again_is_given_up_and_the_next_
         ends = dashboard.told.wait_finished("id-0", "id-1")
     assert "a bug" in (ends["id-0"].details or "")
     assert (ends["id-0"].successful, ends["id-1"].successful) == (False, True)
+
+
+def test_a_queue_that_fails_when_there_are_no_descriptors_left_is_begun_anew_once_there_are(
+    tmp_path: Path, dashboard: InMemoryDashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, recover = JobQueueActor._started, Launcher.recover
+    failures = iter([True])
+    scarce = iter([True, True])
+
+    def fail(self: JobQueueActor, *arguments: object) -> None:
+        if next(failures, False):
+            raise ZeroDivisionError("a bug")
+        started(self, *arguments)  # type: ignore[arg-type]
+
+    def find_out(self: Launcher, initiation_id: str) -> Recovered:
+        if next(scarce, False):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return recover(self, initiation_id)
+
+    monkeypatch.setattr(JobQueueActor, "_started", fail)
+    monkeypatch.setattr(Launcher, "recover", find_out)
+    effect = tmp_path / "effect"
+    with agent_in(tmp_path / "agent", dashboard) as agent:
+        agent.initiate([initiation(n, f"echo ran{n} >> {effect}", job="same") for n in range(2)])
+        ends = dashboard.told.wait_finished("id-0", "id-1")
+        check_nothing_is_left(agent)
+    assert [end.successful for end in ends.values()] == [True, True]
+    assert lines(effect) == ["ran0", "ran1"]
 
 
 def test_an_order_that_is_given_up_while_its_command_runs_keeps_its_marker_and_holds_up_nobody(

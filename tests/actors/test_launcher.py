@@ -654,6 +654,25 @@ def test_a_command_that_was_adopted_can_be_killed(host: Host, told: Told, launch
     assert "after a kill" in result.reason
 
 
+def test_one_that_is_adopted_when_there_are_no_descriptors_left_ends_no_watching(
+    host: Host, told: Told, launcher: Launcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_descriptors(_supervisor: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    launcher.start(host.spec("adopted", "sleep 60"))
+    told.pid("adopted")
+    run = launcher._runs["adopted"]
+    with monkeypatch.context() as patched:
+        patched.setattr(launcher_module, "_nudge", no_descriptors)
+        os.kill(host.record("adopted").supervisor_pid, signal.SIGKILL)
+        wait_until(lambda: run.adopter is not None)
+        launcher.start(host.spec("next", "exit 3"))
+        assert told.ended("next").return_code == 3
+    assert launcher.kill("adopted", force=True)
+    assert isinstance(told.result("adopted"), OutcomeUnknown)
+
+
 def test_a_command_whose_adopter_is_killed_is_adopted_again(
     host: Host, told: Told, launcher: Launcher
 ) -> None:

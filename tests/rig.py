@@ -192,6 +192,18 @@ class Rig:
         logs = "\n".join(path.read_text()[-3000:] for path in self.folder.glob("*.log"))
         raise AssertionError(f"no {what} within {seconds} s; last seen: {json.dumps(seen)[:3000]}\n{logs}")
 
+    def problems(self) -> list[str]:
+        """What the agent says is wrong with it."""
+        (agent,) = self.ok("GET", "/api/v1/agents")["items"]
+        return list(agent["problems"])
+
+    def wait_until(self, holds: Callable[[], bool], *, seconds: float = 30.0) -> None:
+        """For what no position of a log tells of."""
+        until = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < until, "waited in vain"
+            threading.Event().wait(0.1)
+
     def wait_complete(self, instance: str, *, seconds: float = 120.0) -> Any:
         """Wait until the instance is COMPLETE."""
         return self.wait_for(

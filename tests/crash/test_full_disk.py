@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from rig import bundle, command, running
+from small_disk import fill, small_disk
 
 RUN = Path(__file__).with_name("full_disk_run.py")
 
@@ -20,6 +22,26 @@ def in_mounts_of_its_own(command: list[str]) -> list[str]:
             if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
                 return [unshare, *options, *command]
     pytest.skip("mounting a small disk needs root or user namespaces")
+
+
+@pytest.mark.crash
+def test_a_job_that_waits_for_room_on_its_agents_disk_never_runs_once_its_instance_is_called_off(
+    tmp_path: Path,
+) -> None:
+    effects = tmp_path / "effects"
+    with small_disk(tmp_path / "agent" / "runs") as disk, running(tmp_path) as rig:
+        rig.push(bundle("night", [command("job", f"echo ran >> {effects}")], {}))
+        called_off, other = rig.begin("night"), rig.begin("night")
+        ballast = fill(disk)
+        for instance in (called_off, other):
+            rig.submit(instance, "night", "host-job")
+        rig.wait_until(lambda: len(rig.problems()) == 1 and "2 initiations wait" in rig.problems()[0])
+        rig.ok("POST", f"/api/v1/instances/{called_off}/end", {"reason": "books stay open"})
+        rig.wait_until(lambda: "1 initiation waits" in "".join(rig.problems()))
+        ballast.unlink()
+        rig.wait_complete(other)
+        rig.wait_until(lambda: rig.problems() == [])
+    assert effects.read_text().split() == ["ran"]
 
 
 @pytest.mark.crash

@@ -278,3 +278,12 @@ def test_an_answer_without_a_body_is_of_no_media_type(tmp_path: Path) -> None:
             assert row.answers[answer.status_code] is None, f"{where}: {answer.status_code} {answer.text}"
             assert answer.content == b"", where
             assert "content-type" not in answer.headers, where
+
+
+def test_every_post_of_ours_takes_a_key_but_the_one_that_a_kept_digest_would_weaken(document: Any) -> None:
+    without = {
+        path
+        for method, path, operation in operations(document)
+        if method == "POST" and all(each["name"] != "Idempotency-Key" for each in operation["parameters"])
+    }
+    assert without == {"/api/v1/encrypt"}

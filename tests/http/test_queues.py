@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from dashboard_over_http import START, Served, eventually, finished, served
@@ -134,7 +134,7 @@ def test_what_is_on_its_way_is_not_deleted_and_the_answer_says_what_to_do(
 
 
 @pytest.mark.parametrize(
-    "name", ["x", "inbound-1-queue", "dlq--queue", f"dlq-{uuid4()}", f"lost-{uuid4()}-queue"]
+    "name", ["x", "inbound-1-queue", "dlq--queue", f"dlq-{UUID(int=1)}", f"lost-{UUID(int=1)}-queue"]
 )
 @pytest.mark.parametrize("what", ["size", "peek", "messages"])
 def test_what_is_no_name_of_a_queue_is_not_found(dashboard: Served, what: str, name: str) -> None:

@@ -244,9 +244,11 @@ class Ledger:
         """From now on nothing in the outbox is given a sequence up to this one."""
         self.write(lambda transaction: transaction.leave_out(through))
 
-    def outgoing(self, agent: str, after: int = 0, limit: int = 500) -> list[Outgoing]:
-        """What the agent has not confirmed yet, in the order in which it is to be told."""
-        return self._outbox.outgoing(agent, after, limit)
+    def outgoing(
+        self, agent: str, after: int = 0, limit: int = 500, *, kind: str | None = None
+    ) -> list[Outgoing]:
+        """What the agent has not confirmed yet, of one kind or of all, in the order of telling."""
+        return self._outbox.outgoing(agent, after, limit, kind)
 
     def delivered(self, agent: str, through: int) -> None:
         """The agent has everything up to a sequence; may be said again, and cannot be taken back."""

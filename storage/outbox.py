@@ -26,24 +26,28 @@ class Outbox:
         self._mapper = mapper
         self._plan: Recorded | None = None
 
-    def outgoing(self, agent: str, after: int, limit: int) -> list[Outgoing]:
+    def outgoing(self, agent: str, after: int, limit: int, kind: str | None) -> list[Outgoing]:
         """What the agent is to be told next, each with its fact; a plan, which may be large, comes alone.
+
+        All kinds of deliveries, or one.
 
         A fact that is damaged is passed over: it stops its own stream, and nobody could act on it.
         """
+        of_kind, kinds = ("", ()) if kind is None else ("AND o.kind = ? ", (kind,))
         rows = self._reader.rows(
-            "SELECT o.sequence, o.kind, o.stream, o.position, e.topic, "
+            "SELECT o.sequence, o.kind, o.stream, o.position, e.topic, "  # noqa: S608  parts of our own
             "CASE WHEN e.topic LIKE ? THEN NULL ELSE e.state END FROM outbox AS o "
             "JOIN stored_events AS e ON e.originator_id = o.stream AND e.originator_version = o.position "
-            "WHERE o.agent = ? AND o.sequence > ? ORDER BY o.sequence LIMIT ?",
+            f"WHERE o.agent = ? AND o.sequence > ? {of_kind}ORDER BY o.sequence LIMIT ?",
             f"{PlanPushed.__name__}:%",
             agent,
             after,
+            *kinds,
             limit,
         )
         outgoing: list[Outgoing] = []
         passed_over = after
-        for sequence, kind, key, position, topic, state in rows:
+        for sequence, order, key, position, topic, state in rows:
             stream = self._reader.stream(key)
             if state is None and outgoing:
                 break
@@ -54,14 +58,14 @@ class Outbox:
                     else self._mapper.decode(stream, position, topic, state)
                 )
             except UnreadableFact as error:
-                _log.error("delivery passed over", agent=agent, kind=kind, error=str(error))
+                _log.error("delivery passed over", agent=agent, kind=order, error=str(error))
                 passed_over = sequence
                 continue
-            outgoing.append(Outgoing(sequence=sequence, agent=agent, kind=kind, recorded=recorded))
+            outgoing.append(Outgoing(sequence=sequence, agent=agent, kind=order, recorded=recorded))
             if state is None:
                 break
         if passed_over > after and not outgoing:
-            return self.outgoing(agent, passed_over, limit)
+            return self.outgoing(agent, passed_over, limit, kind)
         return outgoing
 
     def undelivered(self, agent: str, stream: UUID) -> frozenset[int]:

@@ -82,6 +82,8 @@ class AgentGatewayActor(pykka.ThreadingActor):
         self._last_error: str | None = None
         self._woken = woken
         self._refused = refused
+        self._killed_ahead: set[int] = set()
+        """Kills that the agent was told of before their turn, by their place in the outbox."""
 
     def on_receive(self, message: Wake | Confirm | ReadGateway) -> object:
         """Deliver, or describe."""
@@ -119,7 +121,10 @@ class AgentGatewayActor(pykka.ThreadingActor):
                     break
                 for kind, group in groupby(items, key=lambda item: item.kind):
                     self._deliver(transport, kind, list(group))
-        except (AgentUnreachable, Unavailable) as error:
+        except AgentUnreachable as error:
+            self._kill_ahead()
+            self._pause(error)
+        except Unavailable as error:
             self._pause(error)
         except Exception as error:  # noqa: BLE001  the supervisor: nothing is lost, it is tried again
             _log.exception("gateway failed, it goes on from the log", agent=self._agent)
@@ -149,7 +154,29 @@ class AgentGatewayActor(pykka.ThreadingActor):
             # Once for all that it heard: what an agent hears twice changes nothing.
             self._confirm()
 
+    def _kill_ahead(self) -> None:
+        """Have what runs killed before the agent takes other orders.
+
+        It may be what keeps the agent from taking them, such as a job that fills the disk. What has not been
+        reported as running waits for its turn: a kill must not overtake the order to start.
+        """
+        transport = self._connect(self._agent)
+        if transport is None:
+            return
+        try:
+            for item in self._ledger.outgoing(self._agent, after=self._through, limit=BATCH, kind="kill"):
+                fact = item.recorded.fact
+                runs = isinstance(fact, KillRequested) and fact.pid is not None
+                if runs and item.sequence not in self._killed_ahead:
+                    self._tell(transport, "kill", item)
+                    self._killed_ahead.add(item.sequence)
+        except (AgentUnreachable, Unavailable) as error:
+            _log.warning("not killed yet", agent=self._agent, error=str(error))
+
     def _tell(self, transport: AgentTransport, kind: str, item: Outgoing) -> None:
+        if item.sequence in self._killed_ahead:
+            self._killed_ahead.remove(item.sequence)
+            return
         try:
             self._give(transport, kind, item)
         except AgentRefused as error:

@@ -175,13 +175,13 @@ def never_started(plan: JobPlan) -> set[str]:
 
 
 def started_by_some_order(topology: Topology) -> set[int]:
-    """Every state that reports and starts from outside lead to is gone through."""
+    """Every state that reports and starts from outside lead to is gone through, until all have started."""
     fact = InstanceStarted(plan="p", plan_version=1, agents=("x",))
     first = start(topology, instance_id=UUID(int=7), fact=fact, at=0, cause=CAUSE).state
     seen = {_shape(first)}
     waiting = [first]
     started: set[int] = set()
-    while waiting:
+    while waiting and len(started) < len(topology.units):
         state = waiting.pop()
         for command in _possible(state):
             after_it = advance(state, command, at=0, cause=CAUSE).state

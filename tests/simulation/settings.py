@@ -119,13 +119,21 @@ class Settings:
         """What was set on an instance and neither holds of the one in its place nor is told as dropped."""
         told = {(each.job, each.context) for each in dropped}
         told_contexts = {each.context for each in dropped if each.order == "SetParameters"}
+        # Told of one standing of a job that runs once, it is told of all.
+        told_units = {
+            found.index
+            for identifier, name in told
+            if identifier is not None
+            and name is not None
+            and (found := new.topology.unit_in(name, identifier)) is not None
+        }
         wanted: dict[int, set[str]] = {}
         for identifier, unit, order in self._changed(old, first):
             there = [(name, new.topology.unit_in(name, identifier)) for name in unit.contexts]
             if not any(found for _, found in there) and all(job != identifier for job, _ in told):
                 yield f"{order} of {identifier}, which is no more"
             for name, found in there:
-                if found is not None and (identifier, name) not in told:
+                if found is not None and found.index not in told_units:
                     wanted.setdefault(found.index, set()).add(order)
         for index, orders in wanted.items():
             # Two that were jobs of their own may be one now, of which two things cannot be true.

@@ -132,7 +132,7 @@ class Settings:
             there = [(name, new.topology.unit_in(name, identifier)) for name in unit.contexts]
             if not any(found for _, found in there) and all(job != identifier for job, _ in told):
                 yield f"{order} of {identifier}, which is no more"
-            for name, found in there:
+            for _, found in there:
                 if found is not None and found.index not in told_units:
                     wanted.setdefault(found.index, set()).add(order)
         for index, orders in wanted.items():

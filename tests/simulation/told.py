@@ -77,7 +77,8 @@ class Told:
         }
         clocks_were_right = all(each.what != "clock jump" for each in self._world.case.operations)
         now = self._world.dashboard.clock()
-        must, may = self._by_the_log(now - SLACK_MS), self._by_the_log(now)
+        must = self._by_the_log(now - SLACK_MS, looked_between=False)
+        may = self._by_the_log(now, looked_between=False) | self._by_the_log(now, looked_between=True)
         for each in must.values():
             timed = each.matter.monitor_type in TIMED
             certain = clocks_were_right and self._said[each.plan].never_changed
@@ -116,8 +117,11 @@ class Told:
             said.settings.append(settings)
         return said
 
-    def _by_the_log(self, now: int) -> dict[UUID, Notification]:
-        """All that follows from the facts, and from the time."""
+    def _by_the_log(self, now: int, *, looked_between: bool) -> dict[UUID, Notification]:
+        """All that follows from the facts, and from the time.
+
+        Whoever looked between facts was told also of what a report, come late, says was in time.
+        """
         found: dict[UUID, Notification] = {}
 
         def tell(watch: Watch, occasions: Iterable[Occasion], sequence: int) -> None:
@@ -132,6 +136,8 @@ class Told:
         for stream, shadow in self._instances.items():
             watch = Watch(shadow.at_first, self._deadlines)
             for recorded in shadow.facts[1:]:
+                if looked_between:
+                    tell(watch, watch.ring(recorded.at), self._sequences[stream, recorded.position])
                 tell(watch, watch.follow(recorded), self._sequences[stream, recorded.position])
             tell(watch, watch.ring(now), self._engine.last_sequence())
         return found

@@ -149,9 +149,7 @@ def _messages(agent: Agent, queue: str, limit: int) -> list[QueueMessage]:
             return [message_of_order(each.initiation, each.accepted.accepted_at) for each in orders]
         case "outbound":
             return [
-                message_of_report(
-                    each.position, each.event, each.event.completed_at or each.event.fired_at or 0
-                )
+                message_of_report(each.position, each.event, _told_at(each.event))
                 for each in agent.undelivered(limit)
             ]
         case _:

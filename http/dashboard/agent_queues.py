@@ -5,11 +5,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from ...actors.dashboard.ports import AgentRefused, AgentUnreachable
-from .callers import Access
+from .callers import forbidden
 from .errors import FieldError, Refusal
-from .queues import Handler
-from .routes import NO_BODY, Answer, AnyQuery, Call, Route
+from .routes import Answer, AnyQuery, Call, Looking, Route
 from .services import Services
 
 T = TypeVar("T")
@@ -63,14 +61,8 @@ class AgentQueues:
         agent = call.path["module"]
         call.caller.must_see_agent(agent)
         if call.caller.plans is not None:
-            detail = f"{call.caller.name} is limited to plans; the queues of an agent may be of any"
-            raise Refusal(403, detail)
-        try:
-            return self._dashboard.queues_of_agent(agent, look)
-        except AgentUnreachable as error:
-            raise Refusal(502, str(error)) from error
-        except AgentRefused as error:
-            raise Refusal(404, str(error)) from error
+            raise forbidden(f"{call.caller.name} is limited to plans; the queues of an agent may be of any")
+        return self._dashboard.queues_of_agent(agent, look)
 
 
 def _queue(call: Call[None, AnyQuery]) -> str:
@@ -88,44 +80,36 @@ def routes(services: Services) -> tuple[Route[Any, Any], ...]:
     """The rows of these resources."""
     queues = AgentQueues(services)
 
-    def row(path: str, name: str, summary: str, handle: Handler[AnyQuery]) -> Route[Any, Any]:
-        return Route(
-            method="GET",
-            path=f"/rest/module/bigQueue{path}",
-            name=name,
-            summary=summary,
-            access=Access.READ,
-            handle=handle,
-            body=NO_BODY,
-            query=AnyQuery,
-            answers=ANSWERS[name],
-            errors=(502,),
-        )
+    row = Looking("/rest/module/bigQueue", ANSWERS, errors=(502,)).row
 
     return (
-        row("/{module}", "agent_queues", "List the queues of an agent", queues.names),
+        row("/{module}", "agent_queues", "List the queues of an agent", queues.names, AnyQuery),
         row(
             "/size/module/{include_zeros}/{module}",
             "agent_queue_sizes",
             "Say how much is in each queue of an agent",
             queues.sizes,
+            AnyQuery,
         ),
         row(
             "/size/{queue}/{module}",
             "agent_queue_size",
             "Say how much is in a queue of an agent",
             queues.size,
+            AnyQuery,
         ),
         row(
             "/peek/{queue}/{module}",
             "peek_agent_queue",
             "Show the oldest message of a queue of an agent",
             queues.peek,
+            AnyQuery,
         ),
         row(
             "/messages/{queue}/{module}",
             "agent_queue_messages",
             "Show the messages of a queue of an agent",
             queues.messages,
+            AnyQuery,
         ),
     )

@@ -60,6 +60,11 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         """Whether the agent is within their limits."""
         return self.agents is None or agent in self.agents
 
+    def must_see_all(self, because: str) -> None:
+        """Raises a ``Refusal`` of 403 for whoever is limited at all; ``because`` says what may be of any."""
+        if not self.unlimited:
+            raise forbidden(f"{self.name} is limited to plans or agents; {because}")
+
     def must_see_plan(self, plan: str) -> None:
         """Raises a ``Refusal`` of 403 for a plan outside their limits."""
         if not self.sees_plan(plan):

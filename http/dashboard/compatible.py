@@ -1,7 +1,7 @@
 """The services that existing clients, scripts and agents of the reference scheduler call for statuses."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -23,11 +23,8 @@ from ..wire.compatible_views import (
 )
 from .callers import Access, Caller
 from .errors import FieldError, Refusal
-from .routes import NO_BODY, TEXT, Answer, AnyQuery, Call, Route
+from .routes import NO_BODY, TEXT, Answer, AnyQuery, Call, Looking, Route
 from .services import Services
-
-Q = TypeVar("Q")
-Handler: TypeAlias = Callable[[Call[None, Q]], Answer]
 
 BY_INSTANCE = dict[UUID, dict[str, Any]]
 LINES = {200: {TEXT: str}, 204: None}
@@ -193,18 +190,7 @@ def routes(services: Services) -> tuple[Route[Any, Any], ...]:
     statuses = Statuses(services)
     base = "/rest/contextStatus"
 
-    def read(path: str, name: str, summary: str, handle: Handler[Q], query: type[Q]) -> Route[Any, Any]:
-        return Route(
-            method="GET",
-            path=path,
-            name=name,
-            summary=summary,
-            access=Access.READ,
-            handle=handle,
-            body=NO_BODY,
-            query=query,
-            answers=ANSWERS[name],
-        )
+    read = Looking("", ANSWERS).row
 
     return (
         read(

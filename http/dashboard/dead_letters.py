@@ -5,10 +5,13 @@ from typing import Any
 import msgspec
 
 from ..wire.views import event_view, written, written_if_known
-from .callers import Access, Caller, forbidden
+from .callers import Access
 from .instances import PageQuery, ReasonBody
 from .routes import NO_BODY, Answer, Call, NoQuery, Route, optional_json_body
 from .services import Services
+
+_OF_ANY = "dead letters may be of any"
+"""A parked event may be of any plan, or of none that is known."""
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +50,7 @@ class DeadLetters:
 
     def list(self, call: Call[None, PageQuery]) -> Answer:
         """A page of them."""
-        _must_see_all(call.caller)
+        call.caller.must_see_all(_OF_ANY)
         query = call.query
         entries = self._dashboard.dead_letters(after=query.after, limit=query.limit)
         events = self._dashboard.events([entry.position for entry in entries])
@@ -69,23 +72,17 @@ class DeadLetters:
 
     def resubmit(self, call: Call[ReasonBody, NoQuery]) -> Answer:
         """Have one processed again."""
-        _must_see_all(call.caller)
+        call.caller.must_see_all(_OF_ANY)
         position = call.path["id"]
         self._dashboard.resubmit(position)
         return Answer(Position(position))
 
     def discard(self, call: Call[None, NoQuery]) -> Answer:
         """Give one up for good."""
-        _must_see_all(call.caller)
+        call.caller.must_see_all(_OF_ANY)
         position = call.path["id"]
         self._dashboard.discard(position, call.origin())
         return Answer(status=204)
-
-
-def _must_see_all(caller: Caller) -> None:
-    """A parked event may be of any plan, or of none that is known."""
-    if not caller.unlimited:
-        raise forbidden(f"{caller.name} is limited to plans or agents; dead letters may be of any")
 
 
 def routes(services: Services) -> tuple[Route[Any, Any], ...]:

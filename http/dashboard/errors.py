@@ -13,6 +13,7 @@ import structlog
 from msgspec import UNSET, UnsetType
 
 from ...actors.dashboard.errors import KeyReused, NotPermitted, UnknownName
+from ...actors.dashboard.ports import AgentRefused, AgentUnreachable
 from ...storage.mapper import UnreadableFact
 from ...storage.records import Unavailable, Unstorable
 
@@ -168,6 +169,10 @@ def refusal_for(error: Exception) -> Refusal | None:
             refusal = Refusal(404, str(error))
         case NotPermitted(refused=refused):
             refusal = Refusal(404, refused.reason) if refused.unknown else CommandRefused(error)
+        case AgentUnreachable():
+            refusal = Refusal(502, str(error))
+        case AgentRefused():
+            refusal = Refusal(404, str(error))
         case KeyReused():
             refusal = Refusal(422, str(error), kind="urn:jobledger:problem:key-reused")
         case Unavailable():

@@ -234,8 +234,8 @@ class Events:
 
 
 def _must_reach_all(caller: Caller) -> None:
-    if caller.role is not Role.AGENT and not caller.unlimited:
-        raise forbidden(f"{caller.name} is limited to plans or agents; a global event reaches any")
+    if caller.role is not Role.AGENT:
+        caller.must_see_all("a global event reaches any")
 
 
 def routes(services: Services) -> tuple[Route[Any, Any], ...]:

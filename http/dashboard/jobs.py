@@ -5,14 +5,12 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from ...actors.dashboard.ports import AgentRefused, AgentUnreachable
 from ...domain.commands import FireDependants
 from ...domain.lock_waits import LockWait
 from ..wire.job_details import JobDetails, job_details
 from ..wire.lock_views import WaitView, wait_seen_by, wait_view
 from ..wire.previews import DependantsView, dependants_view
 from .callers import Access, Caller
-from .errors import Refusal
 from .instances import Limit, Position
 from .routes import NO_BODY, TEXT, Answer, Call, NoQuery, Route
 from .services import Services, unit_in
@@ -60,7 +58,7 @@ class Jobs:
         unit = unit_in(state, context, call.path["identifier"])
         wait = self._dashboard.lock_wait(state, unit)
         lock_wait = None if wait is None else self._wait_view(wait, call.caller)
-        holders = self._services.lock_holders(state, call.caller)
+        holders = tuple(self._services.lock_holders(state, unit, call.caller))
         return Answer(job_details(state, unit, context, lock_wait=lock_wait, holders=holders))
 
     def why(self, call: Call[None, WhyQuery]) -> Answer:
@@ -98,14 +96,9 @@ class Jobs:
         state = self._services.instance(instance_id, call.caller)
         call.caller.must_see_agent(unit_in(state, context, identifier).job.agent)
         offset = call.query.offset
-        try:
-            written = self._dashboard.output(
-                instance_id, context, identifier, stream, offset=offset, limit=call.query.limit
-            )
-        except AgentUnreachable as error:
-            raise Refusal(502, str(error)) from error
-        except AgentRefused as error:
-            raise Refusal(404, str(error)) from error
+        written = self._dashboard.output(
+            instance_id, context, identifier, stream, offset=offset, limit=call.query.limit
+        )
         headers = {"X-Content-Type-Options": "nosniff", "Next-Offset": str(offset + len(written))}
         return Answer(written, media=TEXT, headers=headers)
 

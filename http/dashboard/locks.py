@@ -6,10 +6,13 @@ import msgspec
 
 from ..wire.lock_views import LockView, lock_views
 from ..wire.views import FactView, fact_view
-from .callers import Access, Caller, forbidden
+from .callers import Access
 from .instances import Limit, ReasonBody
 from .routes import NO_BODY, Answer, Call, NoQuery, Route, optional_json_body
 from .services import Services
+
+_OF_ANY = "locks may be held by any"
+"""A lock is held by, and waited for by, jobs of any plan of its group."""
 
 NO_GROUP = "DEFAULT_ENVIRONMENT"
 """How the group of those without an environment group is called in addresses."""
@@ -43,7 +46,7 @@ class Locks:
 
     def list(self, call: Call[None, ListQuery]) -> Answer:
         """All of them."""
-        _must_see_all(call.caller)
+        call.caller.must_see_all(_OF_ANY)
         plan_of, limit = self._dashboard.plan_of, call.query.limit
         groups = self._dashboard.locks()
         items = tuple(view for group in groups for view in lock_views(group, plan_of, limit=limit))
@@ -51,16 +54,10 @@ class Locks:
 
     def reset(self, call: Call[ReasonBody, NoQuery]) -> Answer:
         """Take one from all that hold it."""
-        _must_see_all(call.caller)
+        call.caller.must_see_all(_OF_ANY)
         group = None if call.path["group"] == NO_GROUP else call.path["group"]
         facts = self._dashboard.reset_lock(group, call.path["name"], call.origin(call.body.reason))
         return Answer(LockReset(tuple(fact_view(each) for each in facts)))
-
-
-def _must_see_all(caller: Caller) -> None:
-    """A lock is held by, and waited for by, jobs of any plan of its group."""
-    if not caller.unlimited:
-        raise forbidden(f"{caller.name} is limited to plans or agents; locks may be held by any")
 
 
 def routes(services: Services) -> tuple[Route[Any, Any], ...]:

@@ -1,7 +1,6 @@
 """The queues of instances as existing clients look into them: what waits, and what was put aside."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -10,9 +9,12 @@ from ...actors.dashboard.queues import Queue, queue_of
 from ...storage.mapper import UnreadableFact
 from ...storage.records import InboxEntry, Outgoing
 from ..wire.queue_messages import QueueMessage, message_of_entry, message_of_initiation
-from .callers import Access, Caller, forbidden
-from .routes import NO_BODY, Answer, AnyQuery, Call, Route
+from .callers import Access
+from .routes import NO_BODY, Answer, AnyQuery, Call, Handler, Looking, Route
 from .services import Services
+
+_OF_ANY = "queues may be of any"
+"""As with dead letters: what waits may be of any plan, or of none that is known."""
 
 ANSWERS: dict[str, dict[int, Any]] = {
     "queues": {200: list[str]},
@@ -22,9 +24,6 @@ ANSWERS: dict[str, dict[int, Any]] = {
     "queue_messages": {200: list[QueueMessage]},
 }
 """What each service that only looks answers."""
-
-Q = TypeVar("Q")
-Handler: TypeAlias = Callable[[Call[None, Q]], Answer]
 
 
 class SizesQuery(msgspec.Struct, frozen=True, rename="camel"):
@@ -42,12 +41,12 @@ class Queues:
 
     def names(self, call: Call[None, AnyQuery]) -> Answer:
         """The names of all."""
-        _must_see_all(call.caller)
+        call.caller.must_see_all(_OF_ANY)
         return Answer([str(each) for each in sorted(self._queues.sizes())])
 
     def sizes(self, call: Call[None, SizesQuery]) -> Answer:
         """How much is in each."""
-        _must_see_all(call.caller)
+        call.caller.must_see_all(_OF_ANY)
         sizes = sorted(self._queues.sizes().items())
         return Answer({str(each): size for each, size in sizes if size or call.query.include_zeros})
 
@@ -78,7 +77,7 @@ class Queues:
         return Answer()
 
     def _queue(self, call: Call[None, Any]) -> Queue:
-        _must_see_all(call.caller)
+        call.caller.must_see_all(_OF_ANY)
         return queue_of(call.path["queue"])
 
     def _messages(self, queue: Queue, **limit: int) -> list[QueueMessage]:
@@ -99,29 +98,12 @@ class Queues:
             return None
 
 
-def _must_see_all(caller: Caller) -> None:
-    """As with dead letters: what waits may be of any plan, or of none that is known."""
-    if not caller.unlimited:
-        raise forbidden(f"{caller.name} is limited to plans or agents; queues may be of any")
-
-
 def routes(services: Services) -> tuple[Route[Any, Any], ...]:
     """The rows of these resources."""
     queues = Queues(services)
     base = "/rest/dashboard/bigQueue"
 
-    def read(path: str, name: str, summary: str, handle: Handler[Q], query: type[Q]) -> Route[Any, Any]:
-        return Route(
-            method="GET",
-            path=f"{base}{path}",
-            name=name,
-            summary=summary,
-            access=Access.READ,
-            handle=handle,
-            body=NO_BODY,
-            query=query,
-            answers=ANSWERS[name],
-        )
+    read = Looking(base, ANSWERS).row
 
     def delete(path: str, name: str, summary: str, handle: Handler[AnyQuery]) -> Route[Any, Any]:
         return Route(

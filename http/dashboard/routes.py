@@ -7,7 +7,7 @@ cannot differ. Every request goes one way: parse, authorise, append or ask, rend
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 from urllib.parse import parse_qsl
 
 import falcon
@@ -109,6 +109,36 @@ class Route(Generic[B, Q]):
     def compatible(self) -> bool:
         """Whether it is one of the services that existing clients call."""
         return self.path.startswith("/rest/")
+
+
+Handler: TypeAlias = Callable[[Call[None, Q]], Answer]
+"""Handles requests without a body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """Services of one family that only look."""
+
+    base: str
+    """What their addresses begin with."""
+    answers: Mapping[str, Mapping[int, Any]]
+    """What each answers, by its name."""
+    errors: tuple[int, ...] = ()
+
+    def row(self, path: str, name: str, summary: str, handle: Handler[Q], query: type[Q]) -> Route[None, Q]:
+        """One of them, at an address below the base."""
+        return Route(
+            method="GET",
+            path=f"{self.base}{path}",
+            name=name,
+            summary=summary,
+            access=Access.READ,
+            handle=handle,
+            body=NO_BODY,
+            query=query,
+            answers=self.answers[name],
+            errors=self.errors,
+        )
 
 
 def json_body(kind: type[T], *, example_media: str = JSON) -> Body[T]:

@@ -11,9 +11,8 @@ from uuid import UUID
 from ...actors.dashboard.dashboard import Dashboard
 from ...actors.dashboard.errors import UnknownName
 from ...domain.instance import InstanceState
-from ...domain.lock_group import LockGroup
 from ...domain.topology import Unit
-from ..wire.views import HolderView, LockHolders
+from ..wire.views import HolderView
 from .callers import Caller
 
 MOST_HOLDERS_OF_A_JOB = 3
@@ -71,18 +70,13 @@ class Services:
         caller.must_see_plan(state.plan)
         return state
 
-    def lock_holders(self, state: InstanceState, caller: Caller) -> LockHolders:
-        """Who holds the locks of the instance's plan now, as far as the caller may see them."""
-        if not state.topology.uses_locks:
-            return {}
-        group = self.dashboard.locks_of(state.environment_group)
-        if group is None:
-            return {}
-        names = {lock.name for lock in state.topology.plan.locks()}
-        return {name: tuple(self._holders(group, name, caller)) for name in names if name in group.locks}
-
-    def _holders(self, group: LockGroup, lock: str, caller: Caller) -> Iterator[HolderView]:
-        for ticket in islice(group.locks[lock].holders, MOST_HOLDERS_OF_A_JOB):
+    def lock_holders(self, state: InstanceState, unit: Unit, caller: Caller) -> Iterator[HolderView]:
+        """Who holds the lock that a job takes part in now, the first of those that the caller may see."""
+        use = unit.lock
+        group = None if use is None else self.dashboard.locks_of(state.environment_group)
+        if use is None or group is None or use.lock.name not in group.locks:
+            return
+        for ticket in islice(group.locks[use.lock.name].holders, MOST_HOLDERS_OF_A_JOB):
             claim = group.claims[ticket]
             if caller.sees_plan(self.dashboard.plan_of(claim.instance_id) or ""):
                 yield HolderView(instance_id=str(claim.instance_id), job=claim.job, context=claim.context)

@@ -12,7 +12,7 @@ from ...domain.topology import Unit
 from ...domain.unmet import unmet
 from .lock_views import WaitView
 from .parameter_views import ParameterView, parameter_views
-from .views import JobView, LockHolders, job_view
+from .views import HolderView, JobView, job_view
 
 
 class MemberView(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +65,7 @@ def job_details(
     context: str,
     *,
     lock_wait: WaitView | None,
-    holders: LockHolders,
+    holders: tuple[HolderView, ...],
 ) -> JobDetails:
     """Everything about a job but why, with the parameters that it gets in one of its contexts."""
     number = state.job(unit.index).initiation

@@ -4,7 +4,7 @@ Times are RFC 3339 in UTC. A field that is not known yet is ``null``; one that d
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -40,10 +40,6 @@ class HolderView(msgspec.Struct, frozen=True, kw_only=True):
     job: str
     context: str | None
     """``null`` for a job that is one in all its contexts."""
-
-
-LockHolders: TypeAlias = Mapping[str, tuple[HolderView, ...]]
-"""The first of those that hold each lock, by its name."""
 
 
 class JobLockView(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,7 +214,9 @@ def context_view(state: InstanceState, context: int) -> ContextView:
     )
 
 
-def job_view(state: InstanceState, unit: Unit, holders: LockHolders | None = None) -> JobView:
+def job_view(
+    state: InstanceState, unit: Unit, holders: tuple[HolderView, ...] | UnsetType = UNSET
+) -> JobView:
     """A job as it stands now."""
     job = state.job(unit.index)
     return JobView(
@@ -243,7 +241,7 @@ def job_view(state: InstanceState, unit: Unit, holders: LockHolders | None = Non
     )
 
 
-def _lock_view(use: LockUse, job: JobState, holders: LockHolders | None) -> JobLockView:
+def _lock_view(use: LockUse, job: JobState, holders: tuple[HolderView, ...] | UnsetType) -> JobLockView:
     queued = job.status is JobStatus.LOCK_QUEUED
     since = None if job.pending is None or not queued else job.pending.since
     return JobLockView(
@@ -251,7 +249,7 @@ def _lock_view(use: LockUse, job: JobState, holders: LockHolders | None) -> JobL
         count=use.count,
         holds=bool(job.lock_ticket) and not queued,
         waiting_since=written_if_known(since),
-        held_by=UNSET if holders is None else holders.get(use.lock.name, ()),
+        held_by=holders,
     )
 
 

@@ -16,7 +16,7 @@ from .facts import (
 from .job_state import JobState
 from .messages import Catalyst, Outcome, ProcessEvent
 from .plan import ScheduleJob
-from .status import JobStatus
+from .status import RUNNING_STATUSES
 from .topology import Unit
 
 
@@ -140,9 +140,6 @@ def _is_for(event: ProcessEvent, unit: Unit) -> bool:
     return not event.contexts or any(name in unit.contexts for name in event.contexts)
 
 
-_RUNS = frozenset({JobStatus.RUNNING, JobStatus.SKIPPED_RUNNING})
-
-
 def _is_late(job: JobState, number: int | None, event: ProcessEvent) -> bool:
     """Whether the event tells of an execution that is finished, or older than the latest."""
     if number is not None:
@@ -151,7 +148,7 @@ def _is_late(job: JobState, number: int | None, event: ProcessEvent) -> bool:
         return event.starting and job.closed
     if job.closed:
         return event.fired_at <= job.fired_at
-    return job.status in _RUNS and event.fired_at < job.fired_at
+    return job.status in RUNNING_STATUSES and event.fired_at < job.fired_at
 
 
 def _started(unit: Unit, event: ProcessEvent, event_id: str, number: int | None) -> JobStarted:

@@ -26,7 +26,7 @@ from .facts import (
 )
 from .instants import Instant
 from .messages import Catalyst, Outcome
-from .status import JobStatus
+from .status import RUNNING_STATUSES, JobStatus
 
 
 class Pending(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -103,7 +103,7 @@ class JobState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc
     @property
     def on_its_way(self) -> bool:
         """Whether an agent is told to run it and has not reported its start."""
-        return self.under_way and self.status not in _UNDER_WAY
+        return self.under_way and self.status not in RUNNING_STATUSES
 
 
 # Looking a member up in its enumeration is felt where every report comes by.
@@ -129,7 +129,6 @@ def _bearing(status: JobStatus, *, acknowledged: bool) -> Bearing:
 
 _BEARINGS = {status: _bearing(status, acknowledged=False) for status in JobStatus}
 _ACKNOWLEDGED = {status: _bearing(status, acknowledged=True) for status in JobStatus}
-_UNDER_WAY = frozenset({JobStatus.RUNNING, JobStatus.SKIPPED_RUNNING})
 _OVERTAKEN = frozenset({JobStatus.ON_HOLD, JobStatus.SKIPPED, JobStatus.LOCK_QUEUED})
 """What a job is no more once it is initiated; any other status stays until the agent reports."""
 UNTOUCHED = JobState()

@@ -45,7 +45,7 @@ from .facts import (
 from .job_state import Pending
 from .permissions import permitted, refusal, refusal_of_instance
 from .plan import CommandJob, EventJob
-from .status import PERMITTED, JobStatus
+from .status import PERMITTED, RUNNING_STATUSES, JobStatus
 from .topology import Unit
 
 # --- about a job --------------------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ def _reset(decision: Decision, unit: Unit) -> None:
 def _reset_downstream(decision: Decision, unit: Unit, command: ResetDownstream) -> Refused | None:
     downstream = [unit, *decision.state.topology.downstream(unit)]
     statuses = {each.index: decision.job(each).status for each in downstream}
-    running = [each for each in downstream if statuses[each.index] in _RUNNING]
+    running = [each for each in downstream if statuses[each.index] in RUNNING_STATUSES]
     if running:
         names = ", ".join(each.identifier for each in running)
         return Refused(
@@ -152,9 +152,6 @@ def _reset_downstream(decision: Decision, unit: Unit, command: ResetDownstream) 
         _submit(decision, unit, command.context, command.parameters)
         decision.fire_dependants()
     return None
-
-
-_RUNNING = frozenset({JobStatus.RUNNING, JobStatus.SKIPPED_RUNNING})
 
 
 def _fire_dependants_of(decision: Decision, unit: Unit) -> None:

@@ -32,6 +32,9 @@ PREPARED = "PREPARED"
 ENDED = "ENDED"
 """The status of a plan instance after its end, whatever its root context shows."""
 
+RUNNING_STATUSES = frozenset({JobStatus.RUNNING, JobStatus.SKIPPED_RUNNING})
+"""Of a job whose process is known to run."""
+
 _ALL = frozenset(JobStatus)
 _RESETTABLE = frozenset(
     {
@@ -44,7 +47,7 @@ _RESETTABLE = frozenset(
 )
 
 PERMITTED: dict[str, frozenset[JobStatus]] = {
-    "submit": _ALL - {JobStatus.RUNNING, JobStatus.SKIPPED_RUNNING, JobStatus.LOCK_QUEUED},
+    "submit": _ALL - RUNNING_STATUSES - {JobStatus.LOCK_QUEUED},
     "hold": frozenset({JobStatus.WAITING, JobStatus.LOCK_QUEUED}),
     "release": frozenset({JobStatus.ON_HOLD}),
     "skip": frozenset({JobStatus.WAITING}),

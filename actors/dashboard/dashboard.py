@@ -628,7 +628,7 @@ class Dashboard:
         Returns the fresh one's id and the facts by which the old one ended. Once these are durable the fresh
         one starts, whatever happens. Raises ``NotPermitted``, ``UnknownName``.
         """
-        plan = self._logs.topology(instance_id).plan.name
+        plan = self.plan_of_instance(instance_id)
         self._ask_plan(plan, MayReset())
         successor = uuid5(instance_id, "reset")
         command = ResetInstance(
@@ -814,7 +814,7 @@ class Dashboard:
 
         Raises ``UnknownName``, ``AgentUnreachable``, ``AgentRefused``.
         """
-        if all(each.name != agent for each in self._agents.views()):
+        if agent not in self._agents.names():
             raise UnknownName(f"there is no agent {agent}")
         return self._transport(agent).queues(look)
 

@@ -19,11 +19,10 @@ from ...storage.records import InstanceSummary, Snapshot
 from .errors import UnknownName
 from .topologies import Topologies
 
+_log = structlog.get_logger(__name__)
+
 _AT_ONCE = 500
 """Facts that are read with one query."""
-
-
-_log = structlog.get_logger(__name__)
 
 
 class InstanceLog:
